@@ -1,0 +1,94 @@
+"""Owns the assembled command line and the one handler that turns every failure into a sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from listmonk_doctor import __version__
+from listmonk_doctor.commands import checks, demo, examine, explain, history, repair, scan, undo
+from listmonk_doctor.commands._failures import EXIT_INTERRUPTED, report
+from listmonk_doctor.commands._options import STATE, Quiet, Verbose
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HELP: Final = (
+    "Find, understand, price and mend campaigns that listmonk cut short.\n\n"
+    "Reading is the default: nothing is written without --apply, and what was applied can be undone."
+)
+EPILOG: Final = "Begin with: listmonk-doctor scan. Without a database of your own: listmonk-doctor demo."
+
+
+class Doctor(TyperGroup):
+    """The top of the command line: runs a command and maps whatever it raises to an exit code."""
+
+    def main(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        standalone_mode: bool = True,  # noqa: FBT001, FBT002 - typer's own signature
+        **extra: Any,  # noqa: ANN401 - passed on
+    ) -> int:
+        """Run the command; leave with its exit code, or return it outside of standalone mode."""
+        STATE.reset()
+        try:
+            code = super().main(args=args, prog_name=prog_name or "listmonk-doctor", standalone_mode=False, **extra)
+            code = int(code) if isinstance(code, int) else 0
+            sys.stdout.flush()
+        except Exception as error:  # noqa: BLE001 - the one handler
+            code = report(error)
+        if code == EXIT_INTERRUPTED:
+            STATE.interrupted()
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+
+app = typer.Typer(
+    name="listmonk-doctor",
+    cls=Doctor,
+    help=HELP,
+    epilog=EPILOG,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 - typer's callback
+    """Print the version and leave."""
+    if asked:
+        typer.echo(f"listmonk-doctor {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    *,
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and leave.", callback=_version, is_eager=True,
+    ),
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Keep what is said before the command's name."""
+    STATE.verbose, STATE.quiet = verbose, quiet
+
+
+for command in (scan.scan, examine.examine, repair.repair, undo.undo, history.history):
+    app.command(command.__name__)(command)
+for command in (explain.explain, checks.checks, demo.demo):
+    app.command(command.__name__)(command)
+
+
+def main() -> None:
+    """Run the program (the entry point of the installed command)."""
+    if os.name != "nt":
+        os.environ.setdefault("PYTHONUTF8", "1")
+    app()

@@ -1,0 +1,121 @@
+"""Owns how a failure is told: one sentence and a hint on stderr, an exit code, and never a secret."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+import traceback
+from typing import Final
+
+import typer
+
+from listmonk_doctor.commands._options import STATE
+from listmonk_doctor.errors import DoctorError, ExitCode
+from listmonk_doctor.render.text import clean, visible
+
+EXIT_INTERRUPTED: Final = 130
+_PASSWORDS: Final = (
+    (re.compile(r"(://[^/\s:@]*:)[^@\s/]+(?=@)"), r"\1***"),
+    (re.compile(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", re.IGNORECASE), r"\1***"),
+)
+SQLSTATES: Final = {
+    "57014": ("A statement took longer than it may.", "Allow it more time with --timeout SECONDS."),
+    "55P03": ("A lock was not to be had within 2 seconds.", "Something else holds the row; try again."),
+    "42501": ("The database role lacks a privilege", "Reading needs SELECT on listmonk's tables: see the README's GRANTs."),
+    "25006": ("This server only reads: it is a standby, or read-only.", "Connect to the primary."),
+    "53300": ("The server has no connection left.", "Try again, or connect as a role with reserved connections."),
+}
+"""What the server's own error codes mean for the reader; others are told in the server's words."""
+
+
+def redact(text: str) -> str:
+    """Return text without the passwords of this run and without what looks like one in a connection string."""
+    for secret in sorted(STATE.secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    for pattern, instead in _PASSWORDS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def say(text: str) -> None:
+    """Write one line to stderr: harmless, without secrets. Messages never stop the program."""
+    try:
+        sys.stderr.write(clean(redact(text)) + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return
+
+
+def tell(message: str, hint: str = "") -> None:
+    """Write an error with its hint to stderr; the hint's lines (a GRANT each) are kept."""
+    say(f"Error: {message}")
+    for index, line in enumerate(hint.splitlines()):
+        say(("Hint: " if index == 0 else "      ") + line)
+
+
+def _closed_pipe() -> ExitCode:
+    """Point stdout nowhere, so that the interpreter's last flush does not complain either."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass
+    return ExitCode.OK
+
+
+def _database(error: Exception) -> bool:
+    """Tell whether the error comes from the database driver, without importing it."""
+    return any(kind.__module__.split(".")[0] == "psycopg" for kind in type(error).__mro__)
+
+
+def _tell_database(error: Exception) -> ExitCode:
+    """Tell an error of the server or the connection in one sentence."""
+    state = getattr(error, "sqlstate", None) or ""
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    words, hint = SQLSTATES.get(state, ("", ""))
+    message = f"{words.rstrip('.')}: {first}" if words else f"The database reports: {first}"
+    tell(message, hint or "Nothing was changed." if not STATE.written else hint)
+    return ExitCode.FAILED
+
+
+def _tell_bug(error: Exception) -> ExitCode:
+    """Own up to a bug; the traceback is shown only when asked for, as it may quote data."""
+    if STATE.verbose:
+        for line in traceback.format_exception(error):
+            for part in line.rstrip("\n").split("\n"):
+                sys.stderr.write(visible(redact(part)) + "\n")
+    kept = STATE.written or "Nothing was changed."
+    again = "" if STATE.verbose else " Run it again with -v for the details to report."
+    tell(f"This is a bug in listmonk-doctor ({type(error).__name__}).", f"{kept[:1].upper()}{kept[1:]}{again}")
+    return ExitCode.FAILED
+
+
+def report(error: Exception) -> int:
+    """Tell any failure to the user and return the exit code it stands for."""
+    if isinstance(error, DoctorError):
+        tell(error.message, error.hint)
+        return int(error.code)
+    if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno == errno.EPIPE):
+        return _closed_pipe()
+    if isinstance(error, typer.Abort):
+        return EXIT_INTERRUPTED
+    if isinstance(error, typer.TyperException):
+        _show_usage(error)
+        return int(ExitCode.USAGE)
+    if _database(error):
+        return int(_tell_database(error))
+    return int(_tell_bug(error))
+
+
+def _show_usage(error: typer.TyperException) -> None:
+    """Show what is wrong with the command line, in Typer's words, and where help is."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
+        sys.stderr.write(context.get_help() + "\n")
+        return
+    path = context.command_path if context is not None else "listmonk-doctor"
+    tell(error.format_message(), f"{path} --help")
+
+

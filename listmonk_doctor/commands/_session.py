@@ -1,0 +1,145 @@
+"""Owns opening the database for a command: the source, the schema, the version, and the looks at the server."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from listmonk_doctor.commands._failures import say
+from listmonk_doctor.commands._options import STATE, Where
+from listmonk_doctor.errors import RefusedError, UnknownSchemaError
+from listmonk_doctor.listmonk.versions import NEWEST_KNOWN, OLDEST_READ, Version, behaves, parse
+from listmonk_doctor.render.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from listmonk_doctor.database.connection import Connection
+    from listmonk_doctor.database.sources import Target
+    from listmonk_doctor.listmonk.server import ServerState
+
+WAITING: Final = "A listmonk server may be scanning: looking twice, 11 s apart, to see whether it works on this campaign"
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An open session with a listmonk's database; `again` is what a next command needs to find the same one."""
+
+    conn: Connection
+    schema: str
+    version: Version
+    timeout: float
+    target: Target
+    again: str
+
+
+@contextmanager
+def opened(where: Where) -> Iterator[Database]:
+    """Open the database that the options mean, find listmonk in it, and check that its version can be read.
+
+    Raises ConnectionFailedError, PrivilegeError, UnknownSchemaError.
+    """
+    from listmonk_doctor.database.connection import connect, find_schema, recorded_versions
+    from listmonk_doctor.database.snapshot import snapshot
+    from listmonk_doctor.database.sources import resolve
+
+    target = resolve(where.dsn, where.service, where.config, os.environ, Path.cwd())
+    STATE.secrets.update(target.secrets())
+    if os.environ.get("PGPASSWORD"):
+        STATE.secrets.add(os.environ["PGPASSWORD"])
+    for warning in target.warnings:
+        say(f"Warning: {warning}")
+    if STATE.verbose:
+        say(f"Connecting to {target.describe()}")
+    with connect(target) as conn:
+        schema = find_schema(conn, where.schema)
+        with snapshot(conn, schema=schema, timeout=where.timeout) as cursor:
+            version = parse(recorded_versions(cursor)[-1])
+        if STATE.verbose:
+            say(f'Found listmonk {version} in the schema "{schema}"')
+        _readable(version)
+        yield Database(conn, schema, version, where.timeout, target, _again(where, target))
+
+
+def _readable(version: Version) -> None:
+    """Refuse a listmonk that is too old, and warn of one that is too new."""
+    if version < OLDEST_READ:
+        raise UnknownSchemaError(
+            f"This listmonk is {version}; before {OLDEST_READ} its tables are not the ones that are read here.",
+            hint=f"Upgrade listmonk to {OLDEST_READ} or later first.",
+        )
+    if version > NEWEST_KNOWN:
+        say(
+            f"Warning: this listmonk is {version}, newer than the newest that is known here ({NEWEST_KNOWN}). It is read "
+            f"as if it were {NEWEST_KNOWN}; nothing is written unless --allow-unknown-version is given.",
+        )
+
+
+def writable(database: Database, *, allowed: bool) -> None:
+    """Raise RefusedError where this listmonk is newer than is known and writing was not allowed all the same."""
+    if database.version > NEWEST_KNOWN and not allowed:
+        raise RefusedError(
+            f"Nothing is written to listmonk {database.version}: the newest that is known here is {NEWEST_KNOWN}.",
+            hint="Update listmonk-doctor; or, if you know that sending works as before, add --allow-unknown-version.",
+        )
+
+
+def _again(where: Where, target: Target) -> str:
+    """Return the connection options as they were given, for the next command; a password is not repeated."""
+    words: list[str] = []
+    if where.dsn is not None:
+        words += ["--dsn", "DSN" if target.secrets() else where.dsn]
+    elif where.service is not None:
+        words += ["--service", where.service]
+    for path in where.config:
+        words += ["--config", str(path)]
+    if where.schema is not None:
+        words += ["--schema", where.schema]
+    return "".join(f" {visible(shlex.quote(word))}" for word in words)
+
+
+def look(database: Database, campaign_ids: Sequence[int], *, wait: bool = True) -> ServerState:
+    """Return whether a server scans and whether pipes are open on the campaigns; may wait 11 s, and says why."""
+    from listmonk_doctor.listmonk.server import one_look_state, two_looks
+
+    if not wait:
+        return one_look_state(database.conn, database.schema, campaign_ids)
+    countdown = Countdown()
+    try:
+        return two_looks(
+            database.conn, database.schema, campaign_ids,
+            heartbeat=behaves("heartbeat", database.version), on_wait=countdown.show,
+        )
+    finally:
+        countdown.end()
+
+
+class Countdown:
+    """Says once why there is a wait; on a terminal the seconds run down beside it."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._live = sys.stderr.isatty() and os.environ.get("TERM", "") != "dumb"
+
+    def show(self, left: float) -> None:
+        """Show that `left` seconds are left."""
+        whole = round(left)
+        if STATE.quiet or whole == self._last:
+            return
+        if self._last is None and not self._live:
+            say(f"{WAITING}.")
+        elif self._live:
+            sys.stderr.write(f"\r\x1b[K{WAITING} ({whole} s)")
+            sys.stderr.flush()
+        self._last = whole
+
+    def end(self) -> None:
+        """Clear the line."""
+        if self._last is not None and self._live:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

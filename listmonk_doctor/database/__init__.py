@@ -1,0 +1,1 @@
+"""Sources of the database connection, the read-only snapshot, and the SQL files."""

@@ -1,0 +1,1 @@
+"""A throw-away PostgreSQL and recorded incidents to try the program on."""

@@ -1,0 +1,1 @@
+"""From the rows to a report: checks, scan, id sets, account, causes."""

@@ -1,0 +1,45 @@
+"""Owns the closed list of assumptions: a code and the sentence for each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from listmonk_doctor.diagnosis.report import Assumption
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from listmonk_doctor.diagnosis.figures import Figures
+
+CODES: Final = (
+    "same-batch-size",
+    "no-clean-pause-in-mid-batch",
+    "lists-unchanged-while-sending",
+    "stopped-once",
+    "never-started-over",
+    "no-failures",
+    "no-flush-lost-or-doubled",
+)
+"""Every assumption that may be named, in the order in which they are listed."""
+
+
+def _sentence(code: str, figures: Figures) -> str:
+    settings, undated = figures.settings, len(figures.audience.blocked_undated)
+    lists = "nobody joined, left or was blocklisted while it was being sent"
+    if undated:
+        lists += f", and {undated:,} blocklisted people without a usable date were so before the start"
+    return {
+        "same-batch-size": f"the batch size was {settings.batch_size:,} all along, as it is today",
+        "no-clean-pause-in-mid-batch": "it was never paused cleanly in the middle of a batch",
+        "lists-unchanged-while-sending": lists,
+        "stopped-once": "it was stopped only once",
+        "never-started-over": "no earlier overwritten cursor made it start over",
+        "no-failures": "no mail failed, was refused or could not be rendered",
+        "no-flush-lost-or-doubled": "every 5-second count of sent mails reached the row, and none twice",
+    }[code]
+
+
+def name(codes: Iterable[str], figures: Figures) -> tuple[Assumption, ...]:
+    """Return the named assumptions in the list's order, each once, with its sentence for this campaign."""
+    wanted = set(codes)
+    return tuple(Assumption(code, _sentence(code, figures)) for code in CODES if code in wanted)

@@ -1,0 +1,110 @@
+"""Owns the hole candidates: where a stop may have lost people, by batch boundaries, with the ranks' error bars."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from listmonk_doctor.diagnosis.idsets import at_rank, between, count_upto, upto
+from listmonk_doctor.diagnosis.report import Block
+
+if TYPE_CHECKING:
+    from pyroaring import BitMap
+
+    from listmonk_doctor.diagnosis.figures import Figures
+
+
+def largest_hole(figures: Figures) -> int:
+    """Return the most people that one hole can hold: what is short of `sent`, and no more than one stop can lose.
+
+    Short of `sent` is counted from everybody who may have been fetched, so that departures cannot hide a hole.
+    """
+    fetched = count_upto(figures.audience.possible, _end(figures)) + figures.invisible
+    short = fetched - figures.campaign.sent + len(figures.newcomers_below)
+    return max(0, min(short, figures.settings.one_stop))
+
+
+def _end(figures: Figures) -> int:
+    """Return the last id that may have been fetched."""
+    return figures.campaign.cursor if figures.cursor_trusted else figures.campaign.ceiling
+
+
+def _stretch(figures: Figures, first_rank: int, last_rank: int, because: str) -> Block:
+    """Return the block of ranks as ids, widened by everybody whose membership at the start is not certain.
+
+    An id may lie at or above `first_rank` if its highest possible rank does, and at or below `last_rank` if its
+    lowest possible rank does.
+    """
+    audience = figures.audience
+    first = max(1, first_rank)
+    low = at_rank(audience.possible, first - figures.invisible)
+    end = _end(figures)
+    high = at_rank(audience.sure, last_rank + 1) - 1 if last_rank < len(audience.sure) else end
+    low_id, high_id = max(low, 1), min(max(high, low), max(end, low))
+    people = len(between(audience.members, low_id - 1, high_id))
+    return Block(low_id, high_id, first, last_rank, people, because)
+
+
+def candidates(figures: Figures) -> tuple[Block, ...]:
+    """Return the blocks, in order of ids, that a stop may have lost.
+
+    For every boundary jB and for the end of what was fetched: the largest hole before it, with the ragged front of
+    the workers. Assumes the batch size of today, no clean pause in mid batch, an audience that did not change while
+    sending. No assumption about the number of stops is needed.
+    """
+    hole = largest_hole(figures)
+    if hole == 0:
+        return ()
+    batch, front = figures.settings.batch_size, figures.settings.front
+    end = figures.rank_by_dates(_end(figures))
+    boundaries = [*range(batch, end, batch), end]
+    blocks = [
+        _stretch(figures, boundary - hole - front + 1, boundary, f"a batch ended at rank {boundary:,}")
+        for boundary in boundaries
+        if boundary > 0
+    ]
+    if figures.can_start_over:
+        blocks.append(_skipped(figures))
+    return tuple(sorted(blocks, key=lambda block: (block.first_id, block.last_id)))
+
+
+def _skipped(figures: Figures) -> Block:
+    """Return the block that an overwritten cursor may have skipped: it ends at the last id <= to_send (M2)."""
+    last_id = min(figures.campaign.to_send, figures.campaign.ceiling)
+    last_rank = figures.rank_by_dates(last_id)
+    short = max(0, figures.rank_by_dates(_end(figures)) - figures.campaign.sent) + len(figures.newcomers_below)
+    block = _stretch(figures, last_rank - short - figures.settings.front + 1, last_rank, "")
+    return Block(
+        block.first_id, max(block.last_id, last_id), block.first_rank, block.last_rank,
+        len(between(figures.audience.members, block.first_id - 1, max(block.last_id, last_id))),
+        f"a cursor overwritten with {figures.campaign.to_send:,} skips whoever lies below that id",
+    )
+
+
+def pinned(figures: Figures) -> Block | None:
+    """Return the one block at the very end that M2 on a finished row points to, if one stop can explain it.
+
+    The last run sent nothing and found nobody left, so the stop before it came when the last batch had been fetched.
+    Needs stopped-once, never-started-over, no-failures, no-flush-lost-or-doubled. None where the shortfall is more
+    than one stop can lose, or nothing is short.
+    """
+    if not (figures.overwritten and figures.ended):
+        return None
+    end = figures.rank_by_dates(figures.campaign.ceiling)
+    short = end - figures.campaign.sent
+    if not 0 < short <= figures.settings.one_stop:
+        return None
+    first = figures.campaign.sent + 1 - figures.settings.front - abs(figures.residual)
+    block = _stretch(figures, first, end, "the last batch had been fetched when the stop came")
+    return Block(
+        block.first_id, figures.campaign.ceiling, block.first_rank, end,
+        len(between(figures.audience.members, block.first_id - 1, figures.campaign.ceiling)), block.because,
+    )
+
+
+def union(figures: Figures, blocks: tuple[Block, ...]) -> BitMap:
+    """Return the members of today's audience in any of the blocks."""
+    members = figures.audience.members
+    found = members - members
+    for block in blocks:
+        found |= between(members, block.first_id - 1, block.last_id)
+    return upto(found, max(figures.campaign.ceiling, figures.campaign.cursor))

@@ -1,0 +1,59 @@
+"""Owns the examination of campaigns: from one snapshot's rows to everything the diagnosis says of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from listmonk_doctor.diagnosis.account import account, bounds, judge
+from listmonk_doctor.diagnosis.assumptions import name
+from listmonk_doctor.diagnosis.causes import Live, judge_causes
+from listmonk_doctor.diagnosis.figures import Figures
+from listmonk_doctor.diagnosis.groups import group
+from listmonk_doctor.diagnosis.idsets import read_audience
+from listmonk_doctor.diagnosis.report import Examination
+from listmonk_doctor.diagnosis.story import tell
+from listmonk_doctor.listmonk.facts import read_campaigns, read_settings
+from listmonk_doctor.listmonk.versions import behaves
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from psycopg import Cursor
+
+    from listmonk_doctor.diagnosis.report import Pipe
+
+
+def read_figures(cur: Cursor[Any], ids: Sequence[int]) -> dict[int, Figures]:
+    """Read rows, settings and audiences of campaigns in the cursor's transaction, by id; unknown ids are left out."""
+    settings = read_settings(cur)
+    campaigns = read_campaigns(cur, ids)
+    cur.execute("SELECT clock_timestamp()")
+    (now,) = cur.fetchone() or (None,)
+    found = {}
+    for campaign in campaigns.values():
+        versions = settings.versions_between(campaign.started_at, now)
+        cut_first = behaves("batch-cut-before-filter", (*versions, settings.version))
+        audience = read_audience(cur, campaign, now=now, batch_cut_first=cut_first)
+        found[campaign.id] = Figures(campaign, settings, audience, now)
+    return found
+
+
+def examine(figures: Figures, *, running: bool | None, scanners: int, pipe: Pipe, because: str) -> Examination:
+    """Say of one campaign what its figures allow.
+
+    `running`: whether a listmonk is scanning (None: cannot tell); `scanners`: how many; `pipe` and `because`: what
+    the looks at the row's version say.
+    """
+    limits = bounds(figures)
+    grouping = group(figures)
+    verdict = judge(figures)
+    causes = judge_causes(figures, Live(running=running, scanners=scanners, pipe=pipe))
+    assumptions = name(grouping.assumptions, figures)
+    books = account(figures, limits)
+    happened, known, unknowable = tell(figures, books, verdict)
+    return Examination(
+        campaign=figures.campaign, version=str(figures.settings.version), settings=figures.settings,
+        running=running, pipe=pipe, pipe_because=because, verdict=verdict, account=books, causes=causes,
+        assumptions=assumptions, recipients=grouping.recipients, candidates=grouping.blocks,
+        happened=happened, known=known, unknowable=unknowable,
+    )

@@ -1,0 +1,222 @@
+"""Owns the figures of one campaign that every statement rests on: ranks with their error bars, trust in the cursor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from listmonk_doctor.diagnosis.idsets import above, at_rank, between, count_upto, upto
+from listmonk_doctor.diagnosis.report import Range
+from listmonk_doctor.listmonk.versions import behaves
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pyroaring import BitMap
+
+    from listmonk_doctor.diagnosis.idsets import Audience
+    from listmonk_doctor.listmonk.campaign import Campaign
+    from listmonk_doctor.listmonk.settings import Settings
+    from listmonk_doctor.listmonk.versions import Version
+
+ENDED = ("finished",)
+STOPPED = ("paused", "cancelled")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One campaign's row, settings and audience, with what follows from them without any assumption.
+
+    All ranks count people of the audience at the start. `now` is the database's clock.
+    """
+
+    campaign: Campaign
+    settings: Settings
+    audience: Audience
+    now: datetime
+
+    # -- what the versions do ------------------------------------------------------------------------------------
+
+    @cached_property
+    def versions(self) -> tuple[Version, ...]:
+        """The versions that may have sent the campaign: those installed between its start and its last change."""
+        end = self.now if self.campaign.status == "running" else self.campaign.updated_at
+        return self.settings.versions_between(self.campaign.started_at, end)
+
+    @cached_property
+    def counts_fetched(self) -> bool:
+        """Whether `sent` may count what was fetched (up to 2.5.1): it then proves nothing about mails."""
+        return behaves("sent-counts-fetched", self.versions)
+
+    @cached_property
+    def can_start_over(self) -> bool:
+        """Whether the cursor may have been overwritten with a count while this was sent (3.0.0 to 6.0.0)."""
+        return behaves("cursor-overwritten", self.versions)
+
+    @cached_property
+    def cut_first(self) -> bool:
+        """Whether batches may have been cut before ineligible people were filtered out (2.1.0 to 3.0.0)."""
+        return behaves("batch-cut-before-filter", self.versions)
+
+    # -- plain numbers -------------------------------------------------------------------------------------------
+
+    @property
+    def started(self) -> bool:
+        """Whether a server ever picked it up or counted a mail."""
+        return self.campaign.started_at is not None or self.campaign.sent > 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is called finished."""
+        return self.campaign.status in ENDED
+
+    @property
+    def slack(self) -> int:
+        """People by whom a clean finish may be out: one per worker."""
+        return self.settings.concurrency
+
+    @property
+    def gap(self) -> int:
+        """to_send - sent, in listmonk's own numbers; negative where more was sent than counted."""
+        return self.campaign.to_send - self.campaign.sent
+
+    @cached_property
+    def blocked_now(self) -> int:
+        """People on its lists, not unsubscribed, who are blocklisted today: versions to 3.0.0 count them in to_send."""
+        return len(self.audience.blocked_undated) + len(self.audience.blocked_since)
+
+    @cached_property
+    def unexplained_gap(self) -> int:
+        """The gap without the people that versions to 3.0.0 count although they are blocklisted (M13, assumed)."""
+        if behaves("to-send-counts-blocklisted", self.versions):
+            return max(0, self.gap - self.blocked_now) if self.gap > 0 else self.gap
+        return self.gap
+
+    # -- ranks ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def invisible(self) -> int:
+        """The most people of the audience at the start who may have been deleted since, as far as to_send bounds it."""
+        if not self.started:
+            return 0
+        return max(0, self.campaign.to_send + len(self.audience.left_during) - len(self.audience.sure))
+
+    @cached_property
+    def at_start(self) -> Range:
+        """How many people were in the audience at the start."""
+        if not self.started:
+            return Range(0, 0)
+        audience = self.audience
+        counted = self.campaign.to_send + len(audience.left_during) + len(audience.blocked_undated)
+        return Range(len(audience.sure), max(len(audience.members), counted))
+
+    @cached_property
+    def residual(self) -> int:
+        """to_send less the audience as the dates tell it: people whom the dates do not show (negative: too many)."""
+        estimate = len(upto(self.audience.estimate, max(self.campaign.ceiling, self.campaign.cursor)))
+        if behaves("to-send-counts-blocklisted", self.versions):
+            estimate += len(upto(self.audience.blocked_undated, self.campaign.ceiling))
+        return self.campaign.to_send - estimate
+
+    def rank(self, last: int) -> Range:
+        """Return how many of the audience at the start have an id <= last, whatever the undatable people were."""
+        possible = count_upto(self.audience.possible, last) + self.invisible
+        return Range(count_upto(self.audience.sure, last), min(possible, self.at_start.high))
+
+    def rank_by_dates(self, last: int) -> int:
+        """Return that rank if every date is taken at its word."""
+        return count_upto(self.audience.estimate, last)
+
+    def id_at(self, rank: int) -> int:
+        """Return the id at a rank if every date is taken at its word (0 below the first)."""
+        return at_rank(self.audience.estimate, rank)
+
+    @cached_property
+    def cursor_rank(self) -> Range:
+        """The cursor's rank."""
+        return self.rank(self.campaign.cursor)
+
+    @cached_property
+    def ahead(self) -> int:
+        """People between what was counted as sent and the cursor, by the dates; negative: sent is ahead."""
+        return self.rank_by_dates(self.campaign.cursor) - self.campaign.sent
+
+    # -- trust in the cursor -------------------------------------------------------------------------------------
+
+    @cached_property
+    def overwritten(self) -> bool:
+        """Whether the cursor is a count and not where the sending stood (M2, 3.0.0 to 6.0.0).
+
+        cursor = to_send, unless an honest cursor may stand there too: its rank fits `sent`, or it is the end.
+        """
+        campaign = self.campaign
+        if not (self.can_start_over and self.started and campaign.to_send > 0):
+            return False
+        if campaign.cursor != campaign.to_send:
+            return False
+        low, high = self.cursor_rank
+        fits = low - self.slack <= campaign.sent <= high + self.slack
+        at_end = not between(self.audience.possible, campaign.cursor, campaign.ceiling)
+        return not (campaign.cursor in self.audience.possible and (fits or at_end))
+
+    @cached_property
+    def proofs_above_cursor(self) -> int:
+        """People above the cursor who are proved to have been mailed."""
+        return len(between(self.audience.reached, self.campaign.cursor, self.campaign.ceiling))
+
+    @cached_property
+    def started_over(self) -> bool:
+        """Whether more was counted than can lie below the cursor: it must have started over, or counted twice."""
+        if not self.can_start_over or self.counts_fetched or self.campaign.status == "finished":
+            return False
+        high = self.cursor_rank.high + count_upto(self.audience.newcomers, self.campaign.cursor)
+        return self.campaign.sent > high + self.slack
+
+    @cached_property
+    def cursor_trusted(self) -> bool:
+        """Whether everybody above the cursor is taken as never fetched."""
+        return not (self.overwritten or self.started_over or self.proofs_above_cursor > self.slack)
+
+    @cached_property
+    def tail(self) -> BitMap:
+        """Members above a trusted cursor up to the ceiling, without those whom the clean-up's noise may hide.
+
+        A clean-up writes the highest id that was sent, which may fall short by some workers: the first
+        `concurrency` people above such a cursor are left out. While it runs, the cursor is a fetch's own.
+        """
+        members = self.audience.members
+        if not (self.cursor_trusted and self.started):
+            return members & members.__class__()
+        low = self.campaign.cursor
+        if self.campaign.status != "running" and not self.counts_fetched:
+            possible = self.audience.possible
+            low = max(low, at_rank(possible, count_upto(possible, low) + self.slack))
+        return between(members, low, self.campaign.ceiling) - self.audience.reached
+
+    @cached_property
+    def fetched(self) -> BitMap:
+        """Everybody visible who may have been fetched: up to a trusted cursor (and its noise), else up to the ceiling."""
+        return upto(self.audience.possible, max(self.campaign.ceiling, self.campaign.cursor)) - self.tail
+
+    @cached_property
+    def fetched_surely(self) -> BitMap:
+        """Everybody visible up to a trusted cursor, without the noise above it; nobody where it is not trusted."""
+        last = self.campaign.cursor if self.cursor_trusted else 0
+        return upto(self.audience.possible, last)
+
+    @cached_property
+    def left_above(self) -> int:
+        """Members above the cursor up to the ceiling: T of the figures, whatever the cursor is worth."""
+        return len(between(self.audience.members, self.campaign.cursor, self.campaign.ceiling))
+
+    @cached_property
+    def newcomers_below(self) -> BitMap:
+        """Newcomers who may have been mailed: subscribed since the start, and not above what was fetched."""
+        last = self.campaign.cursor if self.cursor_trusted else self.campaign.ceiling
+        return upto(self.audience.newcomers, last) if self.started else self.audience.newcomers - self.audience.newcomers
+
+    @cached_property
+    def next_start_mails(self) -> BitMap:
+        """Whom a plain Start would mail today: everybody above the cursor, newcomers too (the ceiling is counted anew)."""
+        return above(self.audience.now, self.campaign.cursor)

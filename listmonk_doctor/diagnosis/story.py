@@ -1,0 +1,81 @@
+"""Owns the sentences for people: what happened, what is known, what cannot be known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from listmonk_doctor.diagnosis.figures import Figures
+    from listmonk_doctor.diagnosis.report import Account, Verdict
+
+    Sentences = tuple[str, ...]
+
+
+def _people(number: int) -> str:
+    return "1 person" if number == 1 else f"{number:,} people"
+
+
+def tell(figures: Figures, books: Account, verdict: Verdict) -> tuple[Sentences, Sentences, Sentences]:
+    """Return what happened, what is known, and what cannot be known, each as whole sentences."""
+    return _happened(figures, verdict), _known(figures, books), _unknowable(figures, books, verdict)
+
+
+def _happened(figures: Figures, verdict: Verdict) -> Sentences:
+    campaign = figures.campaign
+    said = [f"The campaign is {campaign.status}: listmonk counted {campaign.sent:,} sent of {campaign.to_send:,}."]
+    if figures.overwritten:
+        said.append(
+            f"The cursor was overwritten with a count: it reads {campaign.cursor:,}, which is `to_send`, not the last "
+            f"id that was mailed (M2)."
+        )
+    elif verdict == "incomplete":
+        said.append(
+            f"It was called finished although {_people(figures.left_above)} above the cursor (id {campaign.cursor:,}) "
+            "were never fetched."
+        )
+    elif not figures.ended and figures.ahead > figures.slack and not figures.counts_fetched and figures.cursor_trusted:
+        said.append(
+            f"The cursor is {_people(figures.ahead)} ahead of what was counted as sent: they were fetched, and "
+            "perhaps not mailed."
+        )
+    if campaign.deleted_lists:
+        said.append(f"{len(campaign.deleted_lists)} of its lists was deleted after it was made.")
+    return tuple(said)
+
+
+def _known(figures: Figures, books: Account) -> Sentences:
+    campaign = figures.campaign
+    if not figures.started:
+        return (f"Nobody was mailed yet. {_people(books.audience_now)} are in the audience today.",)
+    said = [
+        f"{books.audience_at_start} people were in the audience at the start; {books.audience_now:,} are today.",
+        f"{len(figures.audience.reached):,} are proved to have been mailed by bounces, views or clicks.",
+    ]
+    if len(figures.tail):
+        said.append(f"{_people(len(figures.tail))} above the cursor were never fetched.")
+    if figures.counts_fetched:
+        said.append("It was sent by a version that counts a mail as sent when it is fetched: `sent` proves nothing.")
+    elif not figures.can_start_over or books.lost.high == 0:
+        said.append(f"At most {_people(books.lost.high)} below the cursor were missed.")
+    if campaign.status == "paused" and figures.cursor_trusted:
+        said.append(f"Start would mail {_people(len(figures.next_start_mails))}.")
+    return tuple(said)
+
+
+def _unknowable(figures: Figures, books: Account, verdict: Verdict) -> Sentences:
+    if not figures.started:
+        return ()
+    audience = figures.audience
+    said = []
+    if books.lost.high and verdict != "complete":
+        said.append("listmonk keeps no record per recipient: who of them got the mail is only in the relay's log.")
+    if audience.blocked_undated:
+        said.append(
+            f"{_people(len(audience.blocked_undated))} on its lists are blocklisted without a usable date: whether "
+            "they were so at the start cannot be told."
+        )
+    if figures.invisible:
+        said.append(f"Up to {_people(figures.invisible)} of the audience at the start may have been deleted since.")
+    if figures.can_start_over and verdict != "complete":
+        said.append("Whether an earlier overwritten cursor made it start over cannot be seen in the row.")
+    return tuple(said)

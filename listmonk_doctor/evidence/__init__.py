@@ -1,0 +1,1 @@
+"""Kinds of files that can prove who was mailed. Empty so far."""

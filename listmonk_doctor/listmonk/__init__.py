@@ -1,0 +1,1 @@
+"""What is known about listmonk: versions, audience rules, settings, its live scanner."""

@@ -1,0 +1,189 @@
+"""Owns how a page looks on a terminal, drawn by rich; data only ever enters as Text, never as markup."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from listmonk_doctor.render import document as doc
+from listmonk_doctor.render import plain
+from listmonk_doctor.render.strip import GROUPS
+from listmonk_doctor.render.text import clean, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STYLES: Final[dict[doc.Tone, str]] = {
+    "plain": "",
+    "strong": "bold",
+    "dim": "dim",
+    "good": "green",
+    "warn": "yellow",
+    "bad": "bold red",
+}
+MOST_ROWS: Final = 50
+"""A rich table of thousands of rows takes seconds; longer tables are drawn as plain text."""
+WIDEST: Final = 110
+"""Columns: longer lines of prose are hard to read, however wide the window is."""
+
+
+def _text(data: str, tone: doc.Tone = "plain") -> Text:
+    """Return data as a Text: cleaned, and no markup in it."""
+    return Text(clean(data), style=STYLES[tone])
+
+
+def colour(environ: Mapping[str, str], *, live: bool) -> bool:
+    """Tell whether colours may be used: on a terminal or with FORCE_COLOR; never with NO_COLOR or a dumb terminal."""
+    if environ.get("NO_COLOR") or dumb(environ):
+        return False
+    return live or bool(environ.get("FORCE_COLOR"))
+
+
+def dumb(environ: Mapping[str, str]) -> bool:
+    """Tell whether the terminal says that it can draw nothing but text."""
+    return environ.get("TERM", "").lower() in ("dumb", "unknown")
+
+
+def console(environ: Mapping[str, str], width: int | None = None, *, live: bool = True) -> Console:
+    """Return a console that writes to memory; COLUMNS, where it is a number, beats `width`."""
+    columns = environ.get("COLUMNS", "")
+    asked = int(columns) if columns.isdigit() and int(columns) > 0 else width
+    coloured = colour(environ, live=live)
+    return Console(
+        file=io.StringIO(),
+        force_terminal=coloured,
+        force_interactive=False,
+        no_color=not coloured,
+        color_system="standard" if coloured else None,
+        width=max(20, asked or 80),
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+        _environ={},
+    )
+
+
+def _grid(block: doc.Lines) -> RichTable:
+    """Return sentences with a hanging indent behind their bullet."""
+    grid = RichTable.grid(padding=(0, 1, 0, 0))
+    if block.bullet:
+        grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for item in block.items:
+        bullet = [Text(block.bullet)] if block.bullet else []
+        grid.add_row(*bullet, _text(item, block.tone))
+    return grid
+
+
+def _facts(block: doc.Facts) -> RichTable:
+    """Return names and values in two columns."""
+    grid = RichTable.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in block.rows:
+        grid.add_row(_text(name, "dim"), _text(value))
+    return grid
+
+
+def _table(block: doc.Table) -> RichTable | Text:
+    """Return a table; one that is too long for rich as plain text."""
+    if len(block.rows) > MOST_ROWS:
+        return Text(plain.table(block))
+    table = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False, header_style="dim")
+    for index, header in enumerate(block.headers):
+        justify: Literal["left", "right"] = "right" if index in block.right else "left"
+        table.add_column(Text(header), justify=justify, overflow="fold", no_wrap=index in block.whole)
+    for index, row in enumerate(block.rows):
+        tone = block.tones[index] if block.tones else "plain"
+        table.add_row(*[_text(cell, tone) for cell in row])
+    return table
+
+
+def _diff(block: doc.Diff) -> RichTable:
+    """Return a change as a diff, old values in red and new ones in green."""
+    grid = RichTable.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(""), _text(block.title, "strong"), Text(""))
+    for name, before, after in block.rows:
+        if before is not None:
+            grid.add_row(Text("-", style="red"), _text(name), Text(clean(before), style="red"))
+        if after is not None:
+            grid.add_row(Text("+", style="green"), _text(name), Text(clean(after), style="green"))
+    return grid
+
+
+def _strip(block: doc.Strip, *, blocks: bool) -> Text:
+    """Return the strip with its legend below."""
+    drawn = Text()
+    for name in block.cells:
+        look = GROUPS[name]
+        drawn.append(look.block if blocks else look.ascii, style=STYLES[look.tone])
+    drawn.append("\n")
+    for index, (name, words) in enumerate(block.legend):
+        look = GROUPS[name]
+        drawn.append("" if not index else "   ")
+        drawn.append(look.block if blocks else look.ascii, style=STYLES[look.tone])
+        drawn.append(f" {clean(words)}")
+    if block.note:
+        drawn.append(f"\n({clean(block.note)})", style="dim")
+    return drawn
+
+
+def _command(block: doc.Command) -> Text:
+    """Return a command on a line of its own, never folded, so that it can be copied."""
+    drawn = Text(no_wrap=True, overflow="ignore")
+    drawn.append(f"  $ {visible(block.text)}", style="bold")
+    if block.does:
+        drawn.append(f"\n    {clean(block.does)}", style="dim")
+    return drawn
+
+
+def _draw(block: doc.Block, *, blocks: bool) -> Any:  # noqa: ANN401 - rich's renderables have no common type
+    """Return what rich prints for a block."""
+    match block:
+        case doc.Heading():
+            return Text.assemble(_text(block.text, block.tone), _text(f"  ({block.note})" if block.note else "", "dim"))
+        case doc.Lines():
+            return _grid(block)
+        case doc.Facts():
+            return _facts(block)
+        case doc.Table():
+            return _table(block)
+        case doc.Diff():
+            return _diff(block)
+        case doc.Strip():
+            return _strip(block, blocks=blocks)
+        case doc.Command():
+            return _command(block)
+
+
+def render(page: doc.Document, environ: Mapping[str, str], width: int | None = None, *, live: bool = True) -> str:
+    """Return the page as text for a terminal `width` columns wide (COLUMNS beats it), with ANSI colours or none.
+
+    `live`: it is a terminal that it goes to.
+    """
+    target = console(environ, width, live=live)
+    blocks = not dumb(environ)
+    for index, block in enumerate(page):
+        heading = isinstance(block, doc.Heading)
+        if heading and index:
+            target.print()
+        drawn = _draw(block, blocks=blocks)
+        if isinstance(block, doc.Command) or (isinstance(block, doc.Table) and len(block.rows) > MOST_ROWS):
+            target.print(drawn, soft_wrap=True)
+            continue
+        prose = isinstance(block, doc.Lines | doc.Facts | doc.Heading)
+        target.print(
+            drawn if heading else Padding(drawn, (0, 0, 0, 2), expand=False),
+            width=min(target.width, WIDEST) if prose else None,
+        )
+    drawn_text: str = target.file.getvalue()  # type: ignore[attr-defined]
+    return "".join(f"{line.rstrip()}\n" for line in drawn_text.split("\n")[:-1])

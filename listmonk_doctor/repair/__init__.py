@@ -1,0 +1,1 @@
+"""Strategies, their prices, plans, their application, the journal and undo."""

@@ -1,0 +1,85 @@
+"""Owns the advice that stands before any figure: what to do now and what not to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from listmonk_doctor.listmonk.versions import behaves
+from listmonk_doctor.repair.gate import is_due
+
+if TYPE_CHECKING:
+    from listmonk_doctor.diagnosis.figures import Figures
+    from listmonk_doctor.diagnosis.report import Examination
+    from listmonk_doctor.repair.plan import Option
+
+
+def advise(figures: Figures, examination: Examination, options: tuple[Option, ...]) -> tuple[str, ...]:
+    """Return what not to do and what to do, the most urgent first; at least one sentence."""
+    said = [*_dont(figures, examination, options), *_do(figures, examination, options)]
+    return tuple(said) or ("Nothing has to be done.",)
+
+
+def _dont(figures: Figures, examination: Examination, options: tuple[Option, ...]) -> list[str]:
+    campaign, said = figures.campaign, []
+    alive = examination.running is not False
+    at_work = examination.pipe == "open" or (campaign.status == "running" and alive)
+    if not figures.cursor_trusted:
+        mailed = len(figures.next_start_mails)
+        said.append(
+            f"Do not press Start: from this cursor {mailed:,} people would be mailed, most of them for the second time."
+            if mailed and not (figures.ended and not mailed)
+            else "Do not press Start: the cursor does not show who was mailed."
+        )
+    elif figures.ended and figures.left_above <= figures.slack and behaves("cursor-overwritten", figures.settings.version):
+        if examination.verdict != "complete":
+            said.append("Do not set it to paused and press Start: nobody is left above the cursor, and it would be lost.")
+    elif (
+        not figures.ended and figures.ahead > figures.slack and not at_work and campaign.status in ("running", "paused")
+        and not any(option.recommended and option.strategy == "nothing" for option in options)
+    ):
+        verb = "start listmonk" if campaign.status == "running" else "press Start"
+        said.append(f"Do not {verb} yet: up to {figures.ahead:,} people who were fetched would be skipped.")
+    if at_work and figures.ahead > figures.slack:
+        said.append(
+            f"Do not restart listmonk and do not save its settings now: up to {figures.ahead:,} people fetched and not "
+            "sent would be lost."
+        )
+    if is_due(campaign, figures.now):
+        said.append("Do not start listmonk before this is settled: it is due and would be picked up within 5 seconds.")
+    return said
+
+
+def _do(figures: Figures, examination: Examination, options: tuple[Option, ...]) -> list[str]:
+    best = next((option for option in options if option.recommended), None)
+    campaign = figures.campaign
+    if examination.pipe == "open" and _hung(figures, examination) and (best is None or best.strategy == "nothing"):
+        return _working(figures, examination)
+    if best is None:
+        if examination.verdict == "in-progress" and (examination.pipe == "open" or examination.running is not False):
+            return _working(figures, examination)
+        return ["No repair can be defended from the database alone: the prices below show what each would cost."]
+    if best.strategy == "nothing":
+        if campaign.status == "paused":
+            return [f"Press Start when you want it to go on: it mails {best.would_mail} people."]
+        return ["Nothing has to be done."]
+    command = f"listmonk-doctor repair {campaign.id}"
+    if best.strategy == "detach-list" and not best.allowed_now:
+        return [f"Stop listmonk, then run `{command} --strategy detach-list --apply`, then start listmonk and press Start."]
+    if not best.allowed_now:
+        return [f"Before anything can be repaired: {best.because.rpartition('Not now: ')[2]}"]
+    first = best.because.split(". ")[0]
+    return [f"Look at `{command}` (a dry run): {first[0].lower()}{first[1:].rstrip('.')}."]
+
+
+def _hung(figures: Figures, examination: Examination) -> bool:
+    """Tell whether a pipe hangs with everything sent that it fetched (M5, M6)."""
+    causes = any(cause.code in ("M5", "M6") and cause.standing != "ruled-out" for cause in examination.causes)
+    return causes and figures.ahead <= figures.slack
+
+
+def _working(figures: Figures, examination: Examination) -> list[str]:
+    if _hung(figures, examination):
+        return ["Nothing moves. A restart loses nobody here: everything that was fetched was sent."]
+    if figures.campaign.status == "running":
+        return ["listmonk is at work on it: let it go on."]
+    return ["Look again when listmonk has finished draining."]

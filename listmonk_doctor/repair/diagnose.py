@@ -1,0 +1,103 @@
+"""Owns the whole diagnosis of campaigns: examination, priced options, advice, and the plan of an option."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from listmonk_doctor.diagnosis.account import bounds
+from listmonk_doctor.diagnosis.examine import examine, read_figures
+from listmonk_doctor.listmonk.campaign import PROGRESS_COLUMNS
+from listmonk_doctor.repair.advice import advise
+from listmonk_doctor.repair.plan import Diagnosis, Plan
+from listmonk_doctor.repair.pricing import Case
+from listmonk_doctor.repair.strategies import Setting, options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from psycopg import Cursor
+
+    from listmonk_doctor.diagnosis.figures import Figures
+    from listmonk_doctor.diagnosis.report import Examination, Pipe
+    from listmonk_doctor.listmonk.server import ServerState
+    from listmonk_doctor.repair.plan import Option, Prefer
+
+
+def diagnose_in(
+    cur: Cursor[Any], campaign_ids: Sequence[int], *, server: ServerState | None, prefer: Prefer = "no-duplicates",
+    app_stopped: bool = False,
+) -> dict[int, Diagnosis]:
+    """Diagnose campaigns in the cursor's own transaction, by id; ids that do not exist are left out.
+
+    `server` is what the looks at the scanner and the row versions said (None: nobody looked).
+    """
+    return {
+        campaign_id: _diagnose(figures, server, prefer, app_stopped=app_stopped)
+        for campaign_id, figures in read_figures(cur, campaign_ids).items()
+    }
+
+
+def _diagnose(figures: Figures, server: ServerState | None, prefer: Prefer, *, app_stopped: bool) -> Diagnosis:
+    pipe: Pipe = "not-looked"
+    running, scanners, because = None, 0, "nobody looked"
+    if server is not None:
+        pipe = server.pipes.get(figures.campaign.id, "not-looked")
+        running, scanners, because = server.running, server.scanners, server.because
+    examination = examine(figures, running=running, scanners=scanners, pipe=pipe, because=because)
+    case = Case(figures, bounds(figures), examination.recipients)
+    found = options(Setting(case, examination, prefer, app_stopped))
+    return Diagnosis(_with_guards(examination, figures), found, advise(figures, examination, found))
+
+
+def _with_guards(examination: Examination, figures: Figures) -> Examination:
+    """Return the examination with the facts that a plan's guards need."""
+    from dataclasses import replace  # noqa: PLC0415  (one use)
+
+    audience = {"count": len(figures.audience.now), "digest": figures.audience.digest()}
+    return replace(examination, facts={"audience": audience, "seen_at": json_value(figures.now)})
+
+
+def json_value(value: Any) -> Any:
+    """Return a column's value as JSON has it: moments as ISO 8601 in UTC with microseconds, all else unchanged."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return value
+
+
+def make_plan(diagnosis: Diagnosis, option: Option, *, reason: str = "") -> Plan:
+    """Return the plan of one option: its changes, the guards they rest on, and its price."""
+    examination = diagnosis.examination
+    campaign = examination.campaign
+    return Plan(
+        campaign_id=campaign.id, campaign_uuid=campaign.uuid, campaign_name=campaign.name,
+        listmonk_version=examination.version, strategy=option.strategy, prefer=option.prefer,
+        changes=option.changes, guards=guards(examination), price=price_of(option), reason=reason,
+    )
+
+
+def guards(examination: Examination) -> dict[str, Any]:
+    """Return everything that must still be true when the plan is applied, as JSON values."""
+    campaign = examination.campaign
+    return {
+        "row": {column: json_value(getattr(campaign, column)) for column in PROGRESS_COLUMNS},
+        "xmin": campaign.xmin if examination.pipe == "none" else None,
+        "settings": dict(examination.settings.raw or {}),
+        "audience": dict(examination.facts.get("audience", {})),
+        "lists": [[entry.row_id, entry.list_id, entry.optin] for entry in campaign.lists],
+        "server": {"running": examination.running, "pipe": examination.pipe},
+    }
+
+
+def price_of(option: Option) -> Mapping[str, Any]:
+    """Return an option's price as JSON values."""
+    price: dict[str, Any] = {
+        "missed": list(option.missed), "duplicates": list(option.duplicates), "newcomers": list(option.newcomers),
+        "would_mail": list(option.would_mail), "presumably": None,
+    }
+    if option.presumably is not None:
+        price["presumably"] = {
+            "missed": list(option.presumably.missed), "duplicates": list(option.presumably.duplicates),
+            "assumptions": list(option.presumably.assumptions),
+        }
+    return price

@@ -1,0 +1,159 @@
+"""Owns the price of a cursor: missed, second copies and newcomers if the campaign goes on from there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from listmonk_doctor.diagnosis.account import settled
+from listmonk_doctor.diagnosis.idsets import above, at_rank, between, upto
+from listmonk_doctor.diagnosis.report import Range, exactly
+from listmonk_doctor.listmonk.versions import behaves
+from listmonk_doctor.repair.plan import Presumed
+
+if TYPE_CHECKING:
+    from pyroaring import BitMap
+
+    from listmonk_doctor.diagnosis.account import Bounds
+    from listmonk_doctor.diagnosis.figures import Figures
+    from listmonk_doctor.diagnosis.report import Recipients
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What is true after Start was pressed and the campaign ran to its end: people, each [at least, at most]."""
+
+    missed: Range
+    duplicates: Range
+    newcomers: Range
+    would_mail: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One campaign's figures with the bounds and groups that its prices rest on."""
+
+    figures: Figures
+    limits: Bounds
+    recipients: Recipients
+
+    @property
+    def open_people(self) -> BitMap:
+        """Members of whom neither is proved: mailed, or never fetched."""
+        return self.recipients.presumed_reached | self.recipients.unknown
+
+
+def mailed_from(figures: Figures, cursor: int) -> BitMap:
+    """Return whom a Start from this cursor mails today: everybody above it, newcomers too.
+
+    A server up to 3.0.0 cuts the batch before it leaves the ineligible out: it stops at the first batch without
+    anybody to mail (M3). Of people with subscriptions that disagree it judges one arbitrary (M12); here they count
+    as mailed, and as nobody when a stretch is measured.
+    """
+    going = above(figures.audience.now, cursor)
+    if not behaves("batch-cut-before-filter", figures.settings.version):
+        return going
+    ahead = above(figures.audience.fetchable | figures.audience.now, cursor)
+    certain = going - figures.audience.mixed
+    position, last = 0, cursor
+    while position < len(ahead):
+        end = at_rank(ahead, position + figures.settings.batch_size)
+        batch = between(certain, last, end)
+        if not batch:
+            return upto(going, last)
+        last = int(batch.max())
+        position = int(ahead.rank(last))
+    return upto(going, max(last, int(going.max()) if going else 0)) if position >= len(ahead) else upto(going, last)
+
+
+def price_from(case: Case, cursor: int) -> Price:
+    """Price a Start from this cursor, without any assumption."""
+    figures, recipients = case.figures, case.recipients
+    audience = figures.audience
+    mailed = mailed_from(figures, cursor)
+    left_out = audience.now - mailed
+    unproved = case.open_people
+    never = recipients.never_fetched
+    unproved_out, unproved_in = len(unproved & left_out), len(unproved & mailed)
+    unmailed = min(case.limits.unmailed, len(unproved))
+    mailed_unproved = max(0, case.limits.mailed.low - len(recipients.reached) - len(audience.departed) - figures.invisible)
+    missed_never = len(never & left_out)
+    twice = len(recipients.reached & mailed)
+    joined = len(audience.newcomers & mailed)
+    joined_before = len(figures.newcomers_below & mailed)
+    return Price(
+        missed=Range(missed_never, missed_never + min(unmailed, unproved_out)),
+        duplicates=Range(
+            twice + max(0, min(mailed_unproved, len(unproved)) - unproved_out), twice + unproved_in + joined_before
+        ),
+        newcomers=Range(joined, joined + len(audience.undated & mailed)),
+        would_mail=exactly(len(mailed)),
+    )
+
+
+def price_untouched(case: Case) -> Price:
+    """Price doing nothing: a row that will go on is priced from its cursor, an ended one mails nobody."""
+    figures = case.figures
+    if not figures.started and figures.campaign.status != "running":
+        return price_from(case, figures.campaign.cursor) if _will_send(figures) else _nothing()
+    if figures.campaign.status in ("running", "paused", "scheduled"):
+        return price_from(case, figures.campaign.cursor)
+    never = len(case.recipients.never_fetched)
+    unmailed = min(case.limits.unmailed, len(case.open_people))
+    return Price(Range(never, never + unmailed), exactly(0), exactly(0), exactly(0))
+
+
+def price_nobody() -> Price:
+    """Price a strategy after which nobody is mailed."""
+    return _nothing()
+
+
+def _nothing() -> Price:
+    return Price(exactly(0), exactly(0), exactly(0), exactly(0))
+
+
+def _will_send(figures: Figures) -> bool:
+    return figures.campaign.status == "scheduled"
+
+
+def presume(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Presumed | None:
+    """Return what a price shrinks to if the mails were sent in order without a hole: the first `sent` of the audience.
+
+    That holds under the assumptions given (for M2 on a finished row: stopped once, never started over, no failures,
+    no lost flush). People whom the dates do not show (the residual) widen it. None where it adds nothing.
+    """
+    figures = case.figures
+    if figures.counts_fetched or settled(figures):
+        return None
+    audience, sent, residual = figures.audience, figures.campaign.sent, figures.residual
+    early = at_rank(audience.estimate, sent - max(0, residual))
+    late = at_rank(audience.estimate, sent + max(0, -residual))
+    mailed = mailed_from(figures, cursor)
+    members = audience.members - audience.newcomers
+    left_out = members - mailed
+    missed = Range(len(above(left_out, late) - audience.reached), len(above(left_out, early) - audience.reached))
+    again = members & mailed
+    proved_twice = len(audience.reached & again)
+    duplicates = Range(
+        max(proved_twice, len(upto(again, early))), len(upto(again, late) | (audience.reached & again))
+    )
+    return Presumed(missed, duplicates, assumptions)
+
+
+def presume_level(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Presumed | None:
+    """Return what a price shrinks to if everybody below the cursor was mailed but for the few whom `sent` lacks.
+
+    Holds where the cursor stands, by the dates, at the rank that `sent` says, under the assumptions given. People
+    whom the dates do not show (the residual) widen it. None where it adds nothing.
+    """
+    figures = case.figures
+    price = price_from(case, cursor) if cursor != _EVERYBODY else price_untouched(case)
+    short = max(0, figures.ahead) + abs(figures.residual)
+    never = price.missed.low
+    missed = Range(never, min(price.missed.high, never + short))
+    if missed == price.missed:
+        return None
+    return Presumed(missed, price.duplicates, assumptions)
+
+
+_EVERYBODY = 0xFFFFFFFF

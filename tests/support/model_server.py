@@ -1,0 +1,413 @@
+"""Owns the machinery of the sender's model: one simulated server with its scan, fetching loop, window, queue and workers."""
+
+from __future__ import annotations
+
+import math
+import random
+from bisect import bisect_right
+from collections import deque
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+SCAN_EVERY: Final = 5_000
+"""Milliseconds between two scans."""
+_REST: Final = 1_000
+"""Milliseconds that a worker rests, with its next message in hand, when it has used up its message rate."""
+_PACES: Final = (1, 2, 3, 5)
+"""Milliseconds that a worker may take for one message; drawn anew for each second, so that the front is ragged."""
+_WAKE, _SENT, _AWAKE = range(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What sets a version apart, each True where the version does so."""
+
+    pipes: bool = True
+    """3.0.0 on: a pipe that can be stopped and cleans up, counts what was sent, and a queue that counts the rate."""
+    cut_before_filter: bool = False
+    """To 3.0.0: the batch is cut before people who may not be mailed are taken out; an empty rest is the end (M3)."""
+    counts_blocklisted: bool = False
+    """To 3.0.0: `to_send` and the ceiling count blocklisted people (M13)."""
+    draft_counts: bool = False
+    """A draft has `to_send` and the ceiling already."""
+    nobody_leaves_row: bool = True
+    """4.0.0 on: a pick-up that finds nobody at all writes nothing into the row, not even the status (M7)."""
+    count_into_cursor: bool = False
+    """3.0.0 to 6.0.0: the clean-up of a pipe that sent nothing writes `to_send` into the cursor (M2)."""
+    stopped_may_finish: bool = False
+    """3.0.0 to 4.1.0: a stopped pipe that ends while the row says running marks it finished (M4)."""
+    finishes_scheduled: bool = True
+    """5.0.1 on: a pipe that has run dry finishes a row that still says scheduled."""
+    start_schedules: bool = True
+    """5.0.0 on: Start on a row with `send_at` makes it scheduled, not running."""
+    opener_counts: bool = False
+    """6.1.0 on: the message that opens a new window is counted in it."""
+
+
+BEHAVIOURS: Final = {
+    "2.5.1": Behaviour(
+        pipes=False, cut_before_filter=True, counts_blocklisted=True, nobody_leaves_row=False,
+        finishes_scheduled=False, start_schedules=False,
+    ),
+    "3.0.0": Behaviour(
+        cut_before_filter=True, counts_blocklisted=True, nobody_leaves_row=False, count_into_cursor=True,
+        stopped_may_finish=True, finishes_scheduled=False, start_schedules=False,
+    ),
+    "4.1.0": Behaviour(
+        draft_counts=True, count_into_cursor=True, stopped_may_finish=True, finishes_scheduled=False,
+        start_schedules=False,
+    ),
+    "5.0.3": Behaviour(draft_counts=True, count_into_cursor=True),
+    "6.0.0": Behaviour(count_into_cursor=True),
+    "6.2.0": Behaviour(opener_counts=True),
+}
+"""The versions that the model can play."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of the page that decide how is sent; `window_rate` messages per `window_seconds`."""
+
+    batch_size: int
+    concurrency: int
+    message_rate: int
+    window: bool = False
+    window_rate: int = 0
+    window_seconds: float = 0.0
+    max_send_errors: int = 1000
+
+
+@dataclass(slots=True)
+class Row:
+    """The progress columns of a campaign's row; times are seconds of the model's clock."""
+
+    status: str = "draft"
+    sent: int = 0
+    to_send: int = 0
+    last_subscriber_id: int = 0
+    max_subscriber_id: int = 0
+    started_at: float | None = None
+    updated_at: float | None = None
+    send_at: float | None = None
+
+
+class Campaign:
+    """One campaign: its row, the people of its lists, and the truth of who was mailed."""
+
+    def __init__(self, audience: Iterable[int], blocklisted: Iterable[int], unconfirmed: Iterable[int]) -> None:
+        self.row = Row()
+        self.fails: frozenset[int] = frozenset()
+        self.unrenderable: frozenset[int] = frozenset()
+        self.mails: dict[int, int] = {}
+        self.failed: set[int] = set()
+        self.audience_at_start: frozenset[int] = frozenset()
+        self.fetches: list[tuple[int, int]] = []
+        self.errors = 0
+        self.set_people(audience, blocklisted, unconfirmed)
+
+    def set_people(self, audience: Iterable[int], blocklisted: Iterable[int], unconfirmed: Iterable[int]) -> None:
+        """Replace the people of the lists; whoever is blocklisted or unconfirmed is not eligible."""
+        self.blocklisted = frozenset(blocklisted)
+        self.unconfirmed = frozenset(unconfirmed)
+        self.people = frozenset(audience) - self.blocklisted - self.unconfirmed
+        self.eligible = tuple(sorted(self.people))
+        self._listed = tuple(sorted(self.people | self.blocklisted | self.unconfirmed))
+
+    def count(self, behaviour: Behaviour) -> tuple[int, int]:
+        """Return `to_send` and the ceiling as a pick-up would count them today."""
+        counted = self.people | (self.blocklisted - self.unconfirmed) if behaviour.counts_blocklisted else self.people
+        return len(counted), max(counted, default=0)
+
+    def next_batch(self, size: int, behaviour: Behaviour) -> tuple[int, ...]:
+        """Return the ids that a fetch takes now; empty where the row does not say running."""
+        row = self.row
+        if row.status != "running":
+            return ()
+        source = self._listed if behaviour.cut_before_filter else self.eligible
+        begin = bisect_right(source, row.last_subscriber_id)
+        end = bisect_right(source, row.max_subscriber_id)
+        batch = source[begin : min(begin + size, end)]
+        return tuple(person for person in batch if person in self.people) if behaviour.cut_before_filter else batch
+
+
+class Pipe:
+    """One sending run of one campaign."""
+
+    __slots__ = ("campaign", "errors", "last", "pending", "sent", "stopped", "with_errors")
+
+    def __init__(self, campaign: Campaign) -> None:
+        self.campaign = campaign
+        self.sent = self.last = self.errors = 0
+        self.pending = 1
+        self.stopped = self.with_errors = False
+
+
+class Server:
+    """A listmonk server on a simulated clock of milliseconds, with all of its campaigns."""
+
+    def __init__(
+        self, version: str, settings: Settings, *, seed: int = 0, races: bool = False, relay_seconds: float = 0.0
+    ) -> None:
+        self.clock = 0
+        self.campaigns: list[Campaign] = []
+        self._relay = round(relay_seconds * 1000)
+        self._chance = random.Random(seed)  # noqa: S311 - a reproducible order of events, no secret
+        self._races = races
+        self.boot(version, settings)
+
+    # ---- a server's life
+
+    def boot(self, version: str, settings: Settings) -> None:
+        """Start a server with nothing in memory; its first scan comes after five seconds."""
+        self.version = version
+        self.behaviour = BEHAVIOURS[version]
+        self.settings = settings
+        per_worker = 2 * settings.message_rate if self.behaviour.pipes else 2
+        self._capacity = settings.concurrency * per_worker
+        self._window = settings.window and settings.window_rate > 0 and settings.window_seconds > 1
+        self._booted = self._window_start = self.clock
+        self._forget()
+        self._idle = list(range(settings.concurrency))
+        self.alive = True
+
+    def kill(self) -> None:
+        """End the server as SIGKILL, SIGTERM, a crash or the page's Restart do: nothing is written any more."""
+        self._forget()
+        self.alive = False
+
+    def _forget(self) -> None:
+        workers = self.settings.concurrency
+        self.open: dict[Campaign, Pipe] = {}
+        self.queue: deque[tuple[Pipe, int]] = deque()
+        self.rest: deque[int] = deque()
+        self.fetching: Pipe | None = None
+        self.hand: list[tuple[Pipe, int] | None] = [None] * workers
+        self._waiting: deque[Pipe] = deque()
+        self._idle: list[int] = []
+        self._count = [0] * workers
+        self._pace = [self._chance.choice(_PACES) for _ in range(workers)]
+        self._events: list[tuple[int, int, int, int]] = []
+        self._order = 0
+        self._window_count = self._asleep_until = 0
+        for campaign in self.campaigns:
+            campaign.errors = 0
+
+    # ---- the clock
+
+    def advance(self, until: int, stop: Callable[[], bool] | None = None) -> bool:
+        """Play on until the clock shows `until` (milliseconds) or `stop` says so; tell whether it was `stop`."""
+        scan = self._tick_after(self.clock)
+        while self.alive:
+            if stop is not None and stop():
+                return True
+            if not (self._events or self.open):
+                scan = max(scan, self._tick_after(self._next_due() - 1))
+            event = self._events[0][0] if self._events else until + 1
+            if min(scan, event) > until:
+                break
+            if scan <= event:
+                self.clock = scan
+                self._scan()
+                scan = self._tick_after(scan)
+            else:
+                self.clock, _, worker, kind = heappop(self._events)
+                if kind == _WAKE:
+                    self._count[worker] = 0
+                    self._pace[worker] = self._chance.choice(_PACES)
+                    self._send(worker)
+                elif kind == _SENT:
+                    self._finish_message(worker)
+            self._move()
+        self.clock = max(self.clock, until)
+        return stop is not None and stop()
+
+    def _tick_after(self, moment: int) -> int:
+        return self._booted + SCAN_EVERY * max(1, (moment - self._booted) // SCAN_EVERY + 1)
+
+    def _next_due(self) -> int:
+        """Return when some row will next want a pick-up, so that idle years cost nothing."""
+        due = [self.clock for campaign in self.campaigns if campaign.row.status == "running"]
+        due += [math.ceil((campaign.row.send_at or 0) * 1000)
+                for campaign in self.campaigns if campaign.row.status == "scheduled"]
+        return max(self.clock, min(due, default=2**60))
+
+    def _at(self, milliseconds: int, worker: int, kind: int) -> None:
+        self._order += 1
+        heappush(self._events, (self.clock + milliseconds, self._order, worker, kind))
+
+    def touch(self, campaign: Campaign, status: str | None = None) -> None:
+        """Write a status and the time into a row, as each statement does that changes one."""
+        campaign.row.updated_at = self.clock / 1000
+        if status is not None:
+            campaign.row.status = status
+
+    # ---- the scan
+
+    def _scan(self) -> None:
+        if self.behaviour.pipes:
+            for campaign, pipe in self.open.items():
+                campaign.row.sent += pipe.sent
+                pipe.sent = 0
+        now = self.clock / 1000
+        for campaign in self.campaigns:
+            row = campaign.row
+            due = row.status == "scheduled" and row.send_at is not None and row.send_at <= now
+            if campaign not in self.open and (due or row.status == "running"):
+                self._pick_up(campaign, now)
+
+    def _pick_up(self, campaign: Campaign, now: float) -> None:
+        row = campaign.row
+        to_send, ceiling = campaign.count(self.behaviour)
+        if to_send or not self.behaviour.nobody_leaves_row:
+            row.to_send, row.max_subscriber_id, row.status = to_send, ceiling, "running"
+            if row.started_at is None:
+                row.started_at = now
+                campaign.audience_at_start = campaign.people
+        self.open[campaign] = pipe = Pipe(campaign)
+        self._waiting.append(pipe)
+
+    # ---- the fetching loop and the window
+
+    def _move(self) -> None:
+        """Let the fetching loop and the idle workers do all that takes no time."""
+        moved = True
+        while moved:
+            moved = self._push()
+            while self.queue and self._idle:
+                moved = True
+                pipe, person = self.queue.popleft()
+                if pipe.stopped:
+                    self._done(pipe)
+                    continue
+                worker = self._idle.pop()
+                self.hand[worker] = pipe, person
+                if self._count[worker] >= self.settings.message_rate:
+                    self._at(_REST, worker, _WAKE)
+                else:
+                    self._send(worker)
+
+    def _push(self) -> bool:
+        moved = False
+        while self.clock >= self._asleep_until:
+            if self.rest:
+                if len(self.queue) >= self._capacity:
+                    break
+                moved = True
+                person = self.rest.popleft()
+                pipe = self.fetching
+                if pipe is None or person in pipe.campaign.unrenderable:
+                    continue
+                pipe.pending += 1
+                self.queue.append((pipe, person))
+                if self._window:
+                    self._count_in_window()
+            elif self.fetching is not None:
+                self._waiting.append(self.fetching)
+                self.fetching = None
+            elif self._waiting:
+                moved = True
+                self._fetch(self._waiting.popleft())
+            else:
+                break
+        return moved
+
+    def _fetch(self, pipe: Pipe) -> None:
+        campaign, row = pipe.campaign, pipe.campaign.row
+        batch = campaign.next_batch(self.settings.batch_size, self.behaviour)
+        if batch:
+            row.last_subscriber_id = batch[-1]
+            if not self.behaviour.pipes:
+                row.sent += len(batch)
+            self.touch(campaign)
+            campaign.fetches.append((batch[-1], len(batch)))
+            self.fetching = pipe
+            self.rest.extend(batch)
+        elif self.behaviour.pipes:
+            self._done(pipe)
+        elif campaign in self.open:
+            del self.open[campaign]
+            if row.status == "running":
+                self.touch(campaign, "finished")
+
+    def _count_in_window(self) -> None:
+        length = round(self.settings.window_seconds * 1000)
+        age = self.clock - self._window_start
+        if age >= length:
+            self._window_start = self.clock
+            self._window_count = 0
+            if not self.behaviour.opener_counts:
+                return
+        self._window_count += 1
+        if self._window_count >= self.settings.window_rate:
+            self._window_count = 0
+            if age < length:
+                self._asleep_until = self.clock + length - age
+                self._at(length - age, -1, _AWAKE)
+
+    # ---- workers, pipes and their end
+
+    def _send(self, worker: int) -> None:
+        self._count[worker] += 1
+        self._at(self._relay + self._pace[worker], worker, _SENT)
+
+    def _finish_message(self, worker: int) -> None:
+        message = self.hand[worker]
+        if message is None:
+            return
+        pipe, person = message
+        self.hand[worker] = None
+        self._idle.append(worker)
+        campaign = pipe.campaign
+        if person in campaign.fails:
+            campaign.failed.add(person)
+            self._count_error(pipe)
+        else:
+            campaign.mails[person] = campaign.mails.get(person, 0) + 1
+            # The real worker counts the message down before it stores count and id: the last of a run may be too late.
+            if not (self._races and pipe.pending == 1 and self._chance.random() < 0.5):  # noqa: PLR2004 - one in two
+                pipe.sent += 1
+                pipe.last = max(pipe.last, person)
+        if self.behaviour.pipes:
+            self._done(pipe)
+
+    def _count_error(self, pipe: Pipe) -> None:
+        limit = self.settings.max_send_errors
+        if limit < 1:
+            return
+        if self.behaviour.pipes:
+            pipe.errors += 1
+            if pipe.errors >= limit and not pipe.stopped:
+                pipe.stopped = pipe.with_errors = True
+            return
+        campaign = pipe.campaign
+        campaign.errors += 1
+        if campaign.errors >= limit:
+            campaign.errors = 0
+            if self.open.pop(campaign, None) is not None:
+                self.touch(campaign, "paused")
+
+    def _done(self, pipe: Pipe) -> None:
+        pipe.pending -= 1
+        if pipe.pending:
+            return
+        campaign, row = pipe.campaign, pipe.campaign.row
+        row.sent += pipe.sent
+        # The real pipe stays in the map, its count as it was, while the notification is mailed: a scan may add it again.
+        if self._races and not pipe.stopped and self._chance.random() < 0.1:  # noqa: PLR2004 - one in ten
+            row.sent += pipe.sent
+        if pipe.last:
+            row.last_subscriber_id = pipe.last
+        elif self.behaviour.count_into_cursor:
+            row.last_subscriber_id = row.to_send
+        self.touch(campaign)
+        del self.open[campaign]
+        if pipe.with_errors:
+            self.touch(campaign, "paused")
+        elif not pipe.stopped or self.behaviour.stopped_may_finish:
+            ends = ("running", "scheduled") if self.behaviour.finishes_scheduled else ("running",)
+            if row.status in ends:
+                self.touch(campaign, "finished")
