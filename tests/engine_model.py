@@ -1,9 +1,9 @@
-"""Owns a small, deterministic model of listmonk's sender: one campaign, what its row says, and who was really mailed.
+"""Owns a small, deterministic model of listmonk's sender: a campaign, what its row says, who was really mailed.
 
-It is written from facts about each version (BEHAVIOURS) and held against recordings of real servers. Time is simulated:
-a campaign of a thousand people takes some milliseconds. Not played: several lists (M12), failing fetches (M5, M6),
-unknown messengers (M14), two servers (M16), connections spoiled by a refusal (M18), and the order inside a batch, which
-is unspecified before 4.0.0 and ascending here.
+It is written from facts about each version (BEHAVIOURS) and held against recordings of real servers. Time is
+simulated: a campaign of a thousand people takes some milliseconds. Not played: several lists (M12), failing
+fetches (M5, M6), unknown messengers (M14), two servers (M16), connections spoiled by a refusal (M18), and the
+order inside a batch, which is unspecified before 4.0.0 and ascending here.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from tests.support.model_server import BEHAVIOURS, Behaviour, Campaign, Row, Server, Settings
+from tests.support.model_parts import BEHAVIOURS, Behaviour, Campaign, Row, Settings
+from tests.support.model_server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["BEHAVIOURS", "VERSIONS", "Behaviour", "Resumed", "Row", "Sender", "Server", "Settings", "resume_from_row"]
+__all__ = [
+    "BEHAVIOURS", "VERSIONS", "Behaviour", "Resumed", "Row", "Sender", "Server", "Settings", "resume_from_row",
+]
 
 VERSIONS: Final = tuple(BEHAVIOURS)
 """The versions that can be played, oldest first."""
@@ -27,13 +30,14 @@ _LONG: Final = 400 * 86_400.0
 class Sender:
     """A campaign under a server that can be paused, cancelled, killed and started again.
 
-    `audience` is whom the lists would have mailed; `blocklisted` and `unconfirmed` people of the lists are not mailed
-    (before 4.0.0 they take up places in a batch). Mails to `fails` are refused; messages to `unrenderable` are skipped.
-    `races` lets `sent` (and rarely the cursor) be off at a run's end as on real servers (M10); the relay takes
-    `relay_seconds` for each mail, beside the few milliseconds that all take. Campaigns that share a
-    server are made with `server=other.server`: its queue, workers, window and clock are one.
-    The server is up at second 0 and scans every 5 s after its start. Buttons return False where listmonk's page would
-    refuse, or where no server is there to be asked.
+    `audience` is whom the lists would have mailed; `blocklisted` and `unconfirmed` people of the lists are not
+    mailed (before 4.0.0 they take up places in a batch). Mails to `fails` are refused, messages to
+    `unrenderable` skipped. `races` lets `sent` (and rarely the cursor) be off at a run's end as on real servers
+    (M10); the relay takes `relay_seconds` for each mail, beside the few milliseconds that all take. Campaigns
+    that share a server, with its queue, workers, window and clock, are made with `server=other.server`; version,
+    settings, seed, races and relay are then the server's.
+    The server is up at second 0 and scans every 5 s after its start. Buttons return False where listmonk's page
+    would refuse, or where no server is there to be asked.
     """
 
     def __init__(  # noqa: PLR0913 - a world has this many parts, all but three have defaults
@@ -109,7 +113,7 @@ class Sender:
 
     @property
     def missed(self) -> frozenset[int]:
-        """Whoever of the audience at start got nothing and was not refused, whether or not their turn may yet come."""
+        """Whoever of the audience at start got nothing and was not refused; their turn may yet come."""
         return self.audience_at_start - self.mails.keys() - self.failed
 
     @property
@@ -142,14 +146,15 @@ class Sender:
     def unflushed(self) -> int:
         """Mails of the open pipe that `sent` does not count yet (always 0 before 3.0.0)."""
         pipe = self.server.open.get(self.campaign)
-        return pipe.sent if pipe else 0
+        return pipe.sent if pipe and self.server.behaviour.pipes else 0
 
     # ---- what can be done
 
     def set_people(
-        self, audience: Iterable[int], blocklisted: Iterable[int] | None = None, unconfirmed: Iterable[int] | None = None
+        self, audience: Iterable[int],
+        blocklisted: Iterable[int] | None = None, unconfirmed: Iterable[int] | None = None,
     ) -> None:
-        """Change the lists: who is in them from now on (None: leave those who are blocklisted or unconfirmed)."""
+        """Change the lists: who is in them from now on (None: those blocklisted or unconfirmed stay so)."""
         kept = self.campaign
         kept.set_people(
             audience,
@@ -182,11 +187,11 @@ class Sender:
         return self._stop("cancelled", ("running", "paused"))
 
     def kill(self) -> None:
-        """End the server in any of the ways that lose its memory: SIGKILL, SIGTERM, a crash, the page's Restart."""
+        """End the server in any way that loses its memory: SIGKILL, SIGTERM, a crash, the page's Restart."""
         self.server.kill()
 
     def boot(self, settings: Settings | None = None, version: str | None = None) -> None:
-        """Start a server again, if need be with other settings or another version; running rows go on by themselves."""
+        """Start a server again, also with other settings or another version; running rows go on by themselves."""
         self.server.boot(version or self.version, settings or self.settings)
 
     def run(self, seconds: float) -> None:
@@ -194,7 +199,7 @@ class Sender:
         self.server.advance(self.server.clock + round(seconds * 1000))
 
     def run_until_idle(self, limit: float = _LONG) -> bool:
-        """Let time pass until nothing moves and nothing is due, at most `limit` seconds; tell whether it came to that.
+        """Let time pass until nothing moves and nothing is due; tell whether it came to that in `limit` seconds.
 
         A campaign that is scheduled, or that is picked up and dropped at each scan (M7), is not idle.
         """
@@ -220,7 +225,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """What came of a row: the copies of this run and of all, the row at the end, and whether the campaign ended."""
+    """What came of a row: the copies of this run and of all runs, the row at the end, whether it came to one."""
 
     mails: dict[int, int]
     total: dict[int, int]
@@ -234,15 +239,16 @@ def resume_from_row(  # noqa: PLR0913 - the row's whole world
     ineligible: Iterable[int] = frozenset(), unconfirmed: Iterable[int] = frozenset(),
     fails: Iterable[int] = frozenset(), unrenderable: Iterable[int] = frozenset(), seed: int = 0,
 ) -> Resumed:
-    """Play: a server comes up on this row, Start is pressed if it has to be, and nothing goes wrong until the end.
+    """Play: a server comes up on this row, Start is pressed if it has to be, and nothing goes wrong any more.
 
-    `audience_now` are today's eligible people; `ineligible` the blocklisted and `unconfirmed` the unconfirmed people of
-    the lists, who matter before 4.0.0. The row may be paused, draft, running or scheduled (a future `send_at` is waited
-    for); where Start is refused (finished, cancelled) nothing is sent. The row given is not changed.
+    `audience_now` are today's eligible people; `ineligible` the blocklisted and `unconfirmed` the unconfirmed
+    people of the lists, who matter before 4.0.0. The row may be paused, draft, running or scheduled (a future
+    `send_at` is waited for); where Start is refused (finished, cancelled) nothing is sent. The row given is not
+    changed.
     """
     sender = Sender(
-        version, audience_now, settings, seed=seed, blocklisted=ineligible, unconfirmed=unconfirmed, fails=fails,
-        unrenderable=unrenderable,
+        version, audience_now, settings, seed=seed,
+        blocklisted=ineligible, unconfirmed=unconfirmed, fails=fails, unrenderable=unrenderable,
     )
     server = sender.server
     server.kill()

@@ -28,14 +28,20 @@ COUNT_INTO_CURSOR: Final = tuple(version for version in VERSIONS if BEHAVIOURS[v
 
 @dataclass(frozen=True)
 class Case:
-    """A recording to play: which campaigns, how slow its relay was, whether a clean pause moved the boundaries."""
+    """A recording to play: which campaigns, and what is special about it."""
 
     campaigns: tuple[int, ...] = (2,)
     relay_seconds: float = 0.0
+    """What the relay took for each mail."""
     moved: bool = False
+    """A clean pause in mid batch moved the boundaries."""
+    seconds: int = 1
+    """By so many seconds' mails the figures may differ."""
 
 
-HEALTHY: Final = Case((2, 3, 4, 5, 6, 8))  # 7 is a draft without people, 9 ran while the relay was held back
+# 7 is a draft without people, 9 ran while the relay was held back. Pauses came within 50 ms of a burst of mails, and
+# the workers' counters were not at zero but where earlier campaigns had left them: one burst more or less.
+HEALTHY: Final = Case((2, 3, 4, 5, 6, 8), seconds=2)
 RECORDINGS: Final = {
     "blockrun-v3.0.0": Case(),
     "crashed-down-v6.2.0": Case(),
@@ -107,7 +113,7 @@ def test_model_ends_where_the_real_server_ended(name: str, seed: int) -> None:
     case = RECORDINGS[name]
     play = Replay(name, seed=seed, relay_seconds=case.relay_seconds)
     workers = play.record.settings.concurrency
-    noise = workers * (play.record.settings.message_rate + 1)
+    noise = workers * (case.seconds * play.record.settings.message_rate + 1)
     for campaign, recorded, played in play.compared:
         assert_alike(replace(recorded, status=played.status), played, play.record.audience(campaign), noise)
     for campaign in case.campaigns:

@@ -93,6 +93,10 @@ class State:
         self.written = ""
         self.secrets = set()
 
+    def say(self, *, verbose: bool = False, quiet: bool = False) -> None:
+        """Keep how much to say; said before the command's name or behind it is the same."""
+        self.verbose, self.quiet = self.verbose or verbose, self.quiet or quiet
+
     def interrupted(self) -> None:
         """Say what Ctrl-C left behind."""
         sys.stderr.write(f"\nStopped; {self.written or 'nothing was changed.'}\n")

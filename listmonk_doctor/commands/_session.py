@@ -8,7 +8,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from listmonk_doctor.commands._failures import say
 from listmonk_doctor.commands._options import STATE, Where
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from listmonk_doctor.database.connection import Connection
     from listmonk_doctor.database.sources import Target
+    from listmonk_doctor.listmonk.lookup import Found
     from listmonk_doctor.listmonk.server import ServerState
+    from listmonk_doctor.repair.plan import Diagnosis, Prefer
 
 WAITING: Final = "A listmonk server may be scanning: looking twice, 11 s apart, to see whether it works on this campaign"
 
@@ -117,6 +119,29 @@ def look(database: Database, campaign_ids: Sequence[int], *, wait: bool = True) 
         )
     finally:
         countdown.end()
+
+
+def found(database: Database, wanted: str, *, exactly: bool = False) -> Found:
+    """Return the campaign that the command line names. Raises UsageError where there is none, or several."""
+    from listmonk_doctor.database.snapshot import snapshot
+    from listmonk_doctor.listmonk.lookup import find_campaign
+
+    with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor:
+        return find_campaign(cursor, wanted, exactly=exactly)
+
+
+def diagnosed(
+    database: Database, campaign_ids: Sequence[int], *, prefer: str, wait: bool = True, app_stopped: bool = False,
+) -> dict[int, Diagnosis]:
+    """Look at the server and the campaigns' rows, then diagnose the campaigns in one snapshot."""
+    from listmonk_doctor.database.snapshot import snapshot
+    from listmonk_doctor.repair.diagnose import diagnose_in
+
+    server = look(database, campaign_ids, wait=wait)
+    with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor:
+        return diagnose_in(
+            cursor, campaign_ids, server=server, prefer=cast("Prefer", str(prefer)), app_stopped=app_stopped,
+        )
 
 
 class Countdown:

@@ -22,12 +22,14 @@ CONNECT_TIMEOUT: Final = 10
 """Seconds to wait for a server that does not answer, where the source names no other figure."""
 APPLICATION_NAME: Final = "listmonk-doctor"
 ESSENTIAL: Final = frozenset(
-    {"campaigns", "subscribers", "subscriber_lists", "lists", "campaign_lists", "settings"}
+    {"campaigns", "subscribers", "subscriber_lists", "lists", "campaign_lists", "settings"},
 )
 """A schema with all of these tables is taken for a listmonk's."""
 
 
-def connect(target: Target, *, autocommit: bool = True, application_name: str = APPLICATION_NAME) -> Connection:
+def connect(
+    target: Target, *, autocommit: bool = True, application_name: str = APPLICATION_NAME,
+) -> Connection:
     """Open a session.
 
     An application_name or connect_timeout in the source is kept. Nothing is prepared on the server and
@@ -106,17 +108,16 @@ def _not_readable(schema: str, role: str, unreadable: list[str], *, usage: bool)
     """Return the error with the GRANT lines that are missing, for all tables that are read."""
     from psycopg import sql
 
-    grants = []
+    whom = sql.Identifier(role)
+    grants: list[sql.Composed] = []
     if not usage:
-        grants.append(
-            sql.SQL("GRANT USAGE ON SCHEMA {} TO {};").format(sql.Identifier(schema), sql.Identifier(role)).as_string()
-        )
+        grants.append(sql.SQL("GRANT USAGE ON SCHEMA {} TO {};").format(sql.Identifier(schema), whom))
     if unreadable:
         tables = sql.SQL(", ").join(sql.Identifier(schema, table) for table in sorted(unreadable))
-        grants.append(sql.SQL("GRANT SELECT ON {} TO {};").format(tables, sql.Identifier(role)).as_string())
+        grants.append(sql.SQL("GRANT SELECT ON {} TO {};").format(tables, whom))
     return PrivilegeError(
         f'The role "{role}" may not read listmonk\'s tables in the schema "{schema}".',
-        hint="Have the owner run: " + " ".join(grants),
+        hint="Have the owner run: " + " ".join(grant.as_string() for grant in grants),
     )
 
 
@@ -134,7 +135,7 @@ def recorded_versions(cursor: Cursor) -> tuple[str, ...]:
     if not isinstance(recorded, list) or not recorded or not all(isinstance(tag, str) for tag in recorded):
         raise UnknownSchemaError(
             "The version of this listmonk cannot be read.",
-            hint="`settings` has no row with the key 'migrations' that holds a list like [\"v4.1.0\"]: is the "
-            "installation complete?",
+            hint="`settings` has no row with the key 'migrations' that holds a list like [\"v4.1.0\"]: "
+            "is the installation complete?",
         )
     return tuple(recorded)

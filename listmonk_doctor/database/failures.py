@@ -1,10 +1,10 @@
-"""Owns turning the database's errors into one sentence and a hint; no line of libpq's noise, no password."""
+"""Owns turning the database's errors into one sentence and a hint: none of libpq's noise, no password."""
 
 from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from listmonk_doctor.errors import ConnectionFailedError, DoctorError, PrivilegeError, UnknownSchemaError
 
@@ -15,89 +15,146 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = 200
 """Characters of a server's message that are passed on."""
+_WHERE_TO_PUT: Final = "Put it into ~/.pgpass or PGPASSWORD, or correct the source that was used ({origin})."
 
-_PASSWORD_HINT: Final = "Put the password into ~/.pgpass or PGPASSWORD, or into the source that was used ({origin})."
-_AT_CONNECT: Final[tuple[tuple[str, str, str], ...]] = (
-    (r"password authentication failed", "{place} refused the password of the role {role}.", _PASSWORD_HINT),
-    (
-        r"no password supplied|password could not be|empty password",
-        "{place} asks for a password for the role {role}, and none was given.", _PASSWORD_HINT,
+
+class _Failure(NamedTuple):
+    """A pattern of messages (in English; others get the server's own words), the sentence, the hint."""
+
+    pattern: str
+    sentence: str
+    hint: str
+    kind: type[DoctorError] = ConnectionFailedError
+
+
+_AT_CONNECT: Final = (
+    _Failure(
+        r"password authentication failed",
+        "{place} refused the password of the role {role}.",
+        _WHERE_TO_PUT,
     ),
-    (
+    _Failure(
+        r"no password supplied|empty password",
+        "{place} asks for a password for the role {role}, and none was given.",
+        _WHERE_TO_PUT,
+    ),
+    _Failure(
         r"(peer|ident|gssapi|cert\w*|ldap|pam|radius) authentication failed",
         "{place} does not accept the role {role} from this system user.",
-        "Give a role and a password (for example --dsn postgresql://ROLE@localhost/DATABASE), or run as its user.",
+        "Name a role and a host (--dsn postgresql://ROLE@localhost/DATABASE), or run as its system user.",
     ),
-    (
+    _Failure(
         r"no pg_hba\.conf entry.*no encryption",
         "{place} does not let the role {role} in without encryption.",
         "Try sslmode=require, or ask the administrator for a line in pg_hba.conf.",
     ),
-    (
+    _Failure(
         r"no pg_hba\.conf entry|pg_hba\.conf rejects",
         "{place} does not let the role {role} in from this machine.",
         "The server's pg_hba.conf has no line for this role, database and address.",
     ),
-    (r"database \"?.*\"? does not exist", "{place} has no database {database}.", "Its name comes from {origin}."),
-    (r"role \"?.*\"? does not exist", "{place} has no role {role}.", "Its name comes from {origin}."),
-    (
+    _Failure(
+        r"FATAL:.*database .* does not exist", "{place} has no database {database}.", "Named by: {origin}.",
+    ),
+    _Failure(r"FATAL:.*role .* does not exist", "{place} has no role {role}.", "Named by: {origin}."),
+    _Failure(
         r"permission denied for database",
         "The role {role} may not connect to the database {database}.",
-        "Have the owner run: GRANT CONNECT ON DATABASE {database} TO {role};",
+        "Have the owner run: GRANT CONNECT ON DATABASE {database_quoted} TO {role_quoted};",
+        PrivilegeError,
     ),
-    (
+    _Failure(
         r"too many (clients|connections)|connection slots are reserved|no more connections allowed",
         "{place} has no free connection left.",
-        "Try again, or raise max_connections; listmonk's own pool is db.max_open in its configuration.",
+        "Try again, or raise max_connections; listmonk's own share is db.max_open in its configuration.",
     ),
-    (
+    _Failure(
         r"server does not support SSL|SSL was required",
         "{place} does not offer TLS, which was asked for.",
-        "Use sslmode=prefer or disable if the network is trusted, or switch TLS on at the server.",
+        "Use sslmode=prefer if the network can be trusted, or switch TLS on at the server.",
     ),
-    (
+    _Failure(
         r"certificate|SSL error|SSL SYSCALL|root\.crt|sslrootcert|SSL connection",
         "No TLS session with {place}: {reason}.",
         "Check sslmode and sslrootcert (from {origin}).",
     ),
-    (r"definition of service|service file", "There is no service of that name: {reason}.",
-     "Services are defined in ~/.pg_service.conf or in the file that PGSERVICEFILE names."),
-    (r"starting up|shutting down|in recovery mode|not accepting connections|not currently accepting",
-     "{place} does not accept connections now: {reason}.", "Try again in a moment."),
-    (r"session is (not )?read-only|session is not read-write|not in hot standby|in hot standby|hot standby mode",
-     "No server at {place} is of the kind that target_session_attrs asks for.", "It comes from {origin}."),
-    (r"could not translate host name|name resolution|Name or service not known|nodename nor servname",
-     "The host name of {place} is unknown here.", "Is it spelled right, and is this machine in the same network? "
-     "Names such as `db` exist only between containers."),
-    (r"timeout expired|timed out", "{place} did not answer in time.",
-     "Is the address right, and does a firewall stand between? connect_timeout sets the seconds."),
-    (r"No such file or directory.*|is the server running locally", "No PostgreSQL answers on {place}.",
-     "Is it running? For a server in a container or on another machine name the host (from {origin})."),
-    (r"Connection refused", "Nothing listens at {place}.",
-     "Is PostgreSQL running, and are host and port right (from {origin})?"),
-    (r"Permission denied", "{place} may not be opened by this system user.", "Name a host, or run as another user."),
+    _Failure(
+        r"definition of service|service file",
+        "The service cannot be used: {reason}.",
+        "Services are defined in ~/.pg_service.conf or in the file that PGSERVICEFILE names.",
+    ),
+    _Failure(
+        r"(starting up|shutting down|in recovery mode|not accepting connections|currently accepting)",
+        "{place} does not accept connections now: {reason}.",
+        "Try again in a moment.",
+    ),
+    _Failure(
+        r"session is (not )?read-only|hot standby",
+        "No server at {place} is of the kind that target_session_attrs asks for.",
+        "Asked for by: {origin}, or PGTARGETSESSIONATTRS.",
+    ),
+    _Failure(
+        r"could not translate host name|name resolution|not known",
+        "The host name of {place} is unknown here.",
+        "Is it spelled right? Names like `db` exist only between containers.",
+    ),
+    _Failure(
+        r"timeout expired|timed out",
+        "{place} did not answer in time.",
+        "Is the address right, does a firewall stand between? connect_timeout sets the seconds to wait.",
+    ),
+    _Failure(
+        r"No such file or directory",
+        "No PostgreSQL answers on {place}.",
+        "Is it running? If it is in a container or on another machine, name the host (from {origin}).",
+    ),
+    _Failure(
+        r"Connection refused",
+        "Nothing listens at {place}.",
+        "Is PostgreSQL running, and are host and port right (from {origin})?",
+    ),
+    _Failure(
+        r"No route to host|Network is unreachable|Host is down",
+        "{place} cannot be reached from here.",
+        "Is the address right (from {origin})?",
+    ),
+    _Failure(
+        r"Permission denied",
+        "{place} may not be opened by this system user.",
+        "Name a host instead of the socket (from {origin}).",
+    ),
 )
-"""Patterns of English messages, the sentence, the hint. What does not match is told with the server's own words."""
 
 
 def at_connect(error: psycopg.Error, target: Target) -> DoctorError:
     """Return the error to raise when no session came about."""
     text = str(error)
-    known = target.conninfo
+    role = target.conninfo.get("user") or os.environ.get("PGUSER")
+    database = target.conninfo.get("dbname") or os.environ.get("PGDATABASE")
     words = {
         "place": target.place,
-        "role": known.get("user") or os.environ.get("PGUSER") or "that is the default",
-        "database": known.get("dbname") or os.environ.get("PGDATABASE") or "that is the default",
+        "role": role or "that is the default",
+        "role_quoted": _quoted(role),
+        "database": database or "that is the default",
+        "database_quoted": _quoted(database),
         "origin": target.origin,
         "reason": _reason(text, target),
     }
-    for pattern, sentence, hint in _AT_CONNECT:
-        if re.search(pattern, text, re.IGNORECASE):
-            kind = PrivilegeError if "GRANT" in hint else ConnectionFailedError
-            return kind(_capital(sentence.format_map(words)), hint=hint.format_map(words))
+    for failure in _AT_CONNECT:
+        if re.search(failure.pattern, text, re.IGNORECASE):
+            sentence = _capital(failure.sentence.format_map(words))
+            return failure.kind(sentence, hint=failure.hint.format_map(words))
     return ConnectionFailedError(
-        f"No session with {words['place']}: {words['reason']}.", hint=f"The connection comes from {target.origin}.",
+        f"No session with {words['place']}: {words['reason']}.",
+        hint=f"The connection comes from {target.origin}.",
     )
+
+
+def _quoted(name: str | None) -> str:
+    """Return a name as SQL writes it, or a word to be replaced."""
+    from psycopg import sql
+
+    return sql.Identifier(name).as_string() if name else "NAME"
 
 
 def _capital(sentence: str) -> str:
@@ -106,55 +163,73 @@ def _capital(sentence: str) -> str:
 
 
 def _reason(text: str, target: Target) -> str:
-    """Return the last thing the server or libpq said, as one line without secrets."""
+    """Return what the server or libpq said, as one line without secrets."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")
-    line = re.sub(r"^.*?(FATAL:|failed:|error:)\s*", "", line)
-    line = re.sub(r"^.*?FATAL:\s*", "", line)
+    line = re.sub(r"^.*(FATAL:|failed:|error:)\s*", "", line)
     for secret in (*target.secrets(), os.environ.get("PGPASSWORD", "")):
         if secret:
             line = line.replace(secret, "***")
     return line.rstrip(".")[:_LONGEST]
 
 
-def in_session(error: psycopg.Error, *, timeout: float) -> DoctorError | None:
-    """Return the error to raise for one in a session; None where it is no failure that a user can cause."""
+_IN_SESSION: Final = (
+    _Failure(
+        r"55P03",
+        "Another session holds a lock that was waited for in vain.",
+        "An upgrade or VACUUM FULL may be under way: try again when it has ended.",
+        DoctorError,
+    ),
+    _Failure(
+        r"57014",
+        "A statement was cancelled on the server: {primary}.",
+        "Somebody cancelled it, or a limit of the server's was reached.",
+        DoctorError,
+    ),
+    _Failure(
+        r"42501",
+        "The role lacks a privilege: {primary}.",
+        "All that reads needs no more than: GRANT SELECT ON ALL TABLES IN SCHEMA ... TO ...;",
+        PrivilegeError,
+    ),
+    _Failure(
+        r"42P01|42703|42704",
+        "The tables are not those of a listmonk that is known: {primary}.",
+        "Does the recorded version belong to these tables? `listmonk-doctor audit` compares them.",
+        UnknownSchemaError,
+    ),
+    _Failure(
+        r"40001",
+        "The server ended the reading: {primary}.",
+        "On a standby the primary's clean-up can do that: try again, or read from the primary.",
+        DoctorError,
+    ),
+    _Failure(
+        r"57P|08|25P03",
+        "The session with the database was lost.",
+        "The server was restarted, or somebody ended the session: try again.",
+    ),
+)
+"""By the beginning of SQLSTATE."""
+
+
+def in_session(error: psycopg.Error, *, timeout: float, elapsed: float) -> DoctorError | None:
+    """Return the error to raise for one within a session; None where it is no failure that a user can cause.
+
+    `timeout` is the seconds that a statement may take (0: no limit), `elapsed` those since the snapshot
+    began.
+    """
     from psycopg import errors
 
-    primary = (error.diag.message_primary or "").rstrip(".")[:_LONGEST]
-    if isinstance(error, errors.QueryCanceled):
-        if "statement timeout" in primary or not primary.isascii():
-            return DoctorError(
-                f"A statement took longer than the {timeout:g} seconds allowed and was cancelled.",
-                hint="Give more time with --timeout SECONDS, or run it when the server is less busy.",
-            )
+    if isinstance(error, errors.QueryCanceled) and 0 < timeout <= elapsed:
         return DoctorError(
-            "A statement was cancelled on the server.",
-            hint="Somebody cancelled it, or a time limit was reached: --timeout SECONDS sets ours.",
+            f"A statement took longer than the {timeout:g} seconds allowed and was cancelled.",
+            hint="Give more time with --timeout SECONDS, or run it when the server is less busy.",
         )
-    if isinstance(error, errors.LockNotAvailable):
-        return DoctorError(
-            "Another session holds a lock that was waited for 2 seconds.",
-            hint="An upgrade or a VACUUM FULL may be under way: try again when it has ended.",
-        )
-    if isinstance(error, errors.InsufficientPrivilege):
-        return PrivilegeError(
-            f"The role lacks a privilege: {primary}.",
-            hint="Have the owner run: GRANT SELECT on that table TO the role (README, section on roles).",
-        )
-    if isinstance(error, (errors.UndefinedTable, errors.UndefinedColumn)):
-        return UnknownSchemaError(
-            f"The tables are not those of a listmonk that is known: {primary}.",
-            hint="Does the recorded version belong to this schema? See `listmonk-doctor audit`.",
-        )
-    if isinstance(error, errors.OperationalError) and _lost(error):
-        return ConnectionFailedError(
-            "The session with the database was lost.",
-            hint="The server was restarted, or somebody ended the session: try again.",
-        )
-    return None
-
-
-def _lost(error: psycopg.Error) -> bool:
-    """Tell whether the session is gone: class 57P (shutdown) or 08 (connection), or no answer at all."""
     state = error.sqlstate
-    return state is None or state.startswith(("57P", "08"))
+    if state is None and isinstance(error, errors.OperationalError):
+        state = "08"  # no answer at all: the connection broke
+    primary = (error.diag.message_primary or "").rstrip(".")[:_LONGEST]
+    for failure in _IN_SESSION:
+        if state is not None and re.match(failure.pattern, state):
+            return failure.kind(failure.sentence.format(primary=primary), hint=failure.hint)
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ def snapshot(conn: Connection, *, schema: str | None, timeout: float = DEFAULT_T
     from listmonk_doctor.database.failures import in_session
 
     _must_be_idle(conn)
+    began = time.monotonic()
     try:
         with conn.cursor() as cursor:
             cursor.execute(_opening(schema, timeout))
@@ -40,7 +42,7 @@ def snapshot(conn: Connection, *, schema: str | None, timeout: float = DEFAULT_T
                 pass
             yield cursor
     except psycopg.Error as error:
-        explained = in_session(error, timeout=timeout)
+        explained = in_session(error, timeout=timeout, elapsed=time.monotonic() - began)
         if explained is None:
             raise
         raise explained from error
@@ -51,7 +53,9 @@ def snapshot(conn: Connection, *, schema: str | None, timeout: float = DEFAULT_T
 def _must_be_idle(conn: Connection) -> None:
     from psycopg.pq import TransactionStatus
 
-    if not conn.autocommit or conn.info.transaction_status not in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN):
+    # Unknown: the session is lost, which the first statement tells.
+    idle = (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
+    if not conn.autocommit or conn.info.transaction_status not in idle:
         message = "a snapshot needs a connection in autocommit mode that is in no transaction"
         raise RuntimeError(message)
 
@@ -60,14 +64,14 @@ def _opening(schema: str | None, timeout: float) -> Composed:
     """Return the statements that open the transaction, for one round trip."""
     from psycopg import sql
 
-    # pg_catalog is searched first unless it is named, and temporary tables last because they are: nobody's objects
-    # stand in for the server's or for listmonk's.
-    path = sql.SQL("; SET LOCAL search_path = {}, pg_temp").format(sql.Identifier(schema)) if schema else sql.SQL("")
+    # pg_catalog is searched first because it is not named, temporary tables last because they are: nobody's
+    # objects stand in for the server's or for listmonk's.
+    path = sql.SQL("; SET LOCAL search_path = {}, pg_temp").format(sql.Identifier(schema or "public"))
     return sql.SQL(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off; "
         "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL lock_timeout = '2s'; "
         "SET LOCAL statement_timeout = {timeout}; SET LOCAL TimeZone = 'UTC'{path}"
-    ).format(timeout=sql.Literal(max(0, round(timeout * 1000))), path=path)
+    ).format(timeout=sql.Literal(max(0, round(timeout * 1000))), path=path if schema else sql.SQL(""))
 
 
 def _end(conn: Connection) -> None:

@@ -26,10 +26,15 @@ _PG_SHOWN: Final = {
     "PGDATABASE": "dbname",
     "PGUSER": "user",
 }
-_SECRETS: Final = ("password", "sslpassword", "passfile", "scram_client_key", "scram_server_key", "oauth_client_secret")
+_SECRETS: Final = ("password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret")
+"""libpq's keywords whose values are never shown."""
+_PASSWORD_SHOWS: Final = (
+    "Everyone on this machine can see the password in --dsn (process list, shell history): "
+    f"put it into ~/.pgpass, PGPASSWORD, a service file (--service NAME) or {DSN_VARIABLE} instead."
+)
 _HOW: Final = (
-    "Give --dsn postgresql://USER@HOST/DATABASE (the password in ~/.pgpass or PGPASSWORD), PGHOST and PGDATABASE, "
-    "--service NAME, or --config with listmonk's config.toml."
+    "Give --dsn postgresql://USER@HOST/DATABASE (the password in ~/.pgpass or PGPASSWORD), PGHOST and "
+    "PGDATABASE, --service NAME, or --config FILE with listmonk's config.toml."
 )
 
 
@@ -54,7 +59,8 @@ class Target:
         port = known.get("port")
         if host and not host.startswith(("/", "@")):
             return f"{host}:{port}" if port and "," not in host else host
-        return "the local socket" + (f" in {host}" if host else "") + (f" (port {port})" if port else "")
+        details = ", ".join([f"socket in {host}"] * bool(host) + [f"port {port}"] * bool(port))
+        return "the local server" + (f" ({details})" if details else "")
 
     def describe(self) -> str:
         """Return one line for people: database, place, role and origin, never a password."""
@@ -84,12 +90,8 @@ def resolve(
     if dsn is not None:
         warnings = _void("--dsn", service, config)
         found = _from_string(dsn, "--dsn")
-        if any(found.get(secret) for secret in _SECRETS if secret != "passfile"):  # noqa: S105 - a keyword's name
-            warnings = (
-                "The password in --dsn can be read by everyone on this machine (process list, shell history): "
-                f"put it into ~/.pgpass, PGPASSWORD, a service file (--service NAME) or {DSN_VARIABLE} instead.",
-                *warnings,
-            )
+        if any(found.get(secret) for secret in _SECRETS):
+            warnings = (_PASSWORD_SHOWS, *warnings)
         return Target(found, "--dsn", warnings)
     if environ.get(DSN_VARIABLE, "").strip():
         found = _from_string(environ[DSN_VARIABLE], DSN_VARIABLE)
@@ -108,7 +110,7 @@ def _void(winner: str, service: str | None, config: Sequence[Path]) -> tuple[str
 
 
 def _from_string(text: str, origin: str) -> dict[str, str]:
-    """Return the keywords of a connection string; psycopg's message may quote the string, so it is not passed on."""
+    """Return the keywords of a connection string; psycopg's message may quote it, so it is not passed on."""
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
@@ -117,21 +119,21 @@ def _from_string(text: str, origin: str) -> dict[str, str]:
     except psycopg.Error:
         raise UsageError(
             f"{origin} holds no connection string that can be understood.",
-            hint='Write postgresql://USER@HOST:PORT/DATABASE or "host=... dbname=... user=...". In the first form a '
-            "special character of a password is percent-encoded (@ is %40), in the second a value with blanks is "
-            "put in single quotes.",
+            hint='Write postgresql://USER@HOST:PORT/DATABASE or "host=... dbname=... user=...". In the first '
+            "form a special character of a password is percent-encoded (@ is %40), in the second a value "
+            "with blanks is put in single quotes.",
         ) from None
 
 
 def _from_libpq(environ: Mapping[str, str], config: Sequence[Path]) -> Target:
     """Return what libpq's variables name; libpq reads the rest (password, TLS) by itself."""
     given = {name: environ[name] for name in _PG_SHOWN if environ.get(name)}
-    # A service's entries beat the variables, as libpq has it, so with one of them nothing else is spelled out.
+    # A service's entries beat the variables, as libpq has it, so beside one nothing else is spelled out.
     named = {"PGSERVICE": given["PGSERVICE"]} if "PGSERVICE" in given else given
     return Target(
         {_PG_SHOWN[name]: value for name, value in named.items()},
         ", ".join(given),
-        _void("the environment (" + ", ".join(given) + ")", None, config),
+        _void(", ".join(given), None, config),
     )
 
 
@@ -140,14 +142,15 @@ def _from_listmonk(config: Sequence[Path], environ: Mapping[str, str], cwd: Path
     from listmonk_doctor.database import listmonk_config as own
 
     variables = own.from_environment(environ)
-    given = any(value for value, _ in variables.values())
+    given = any(variables.values())
     files, tried, warnings = _files(config, cwd, may_fail=given)
     if not given and not files:
-        raise ConnectionFailedError("No database was named.", hint=f"Tried: {', '.join(_NOTHING + tried)}. {_HOW}")
+        hint = f"Tried: {', '.join(_NOTHING + tried)}. {_HOW}"
+        raise ConnectionFailedError("No database was named.", hint=hint)
     settings: dict[str, str] = {}
     for _, section in files:
         settings |= section
-    settings |= {key: value for key, (value, _) in variables.items()}
+    settings |= variables
     names = ["LISTMONK_db__*"] if given else []
     names += [str(path) for path, _ in files]
     origin = ", ".join(names)
@@ -160,7 +163,7 @@ _NOTHING: Final = ("--dsn", DSN_VARIABLE, "--service", "PGHOST, PGDATABASE or PG
 def _files(
     config: Sequence[Path], cwd: Path, *, may_fail: bool,
 ) -> tuple[list[tuple[Path, dict[str, str]]], tuple[str, ...], tuple[str, ...]]:
-    """Return the files that have a [db] section (all of `config`, else the first default one), and what was tried.
+    """Return the files with a [db] (all of `config`, else the first default one), what was tried, warnings.
 
     `may_fail`: a default file that cannot be opened is only warned of, because the variables may be all
     there is.
@@ -173,7 +176,7 @@ def _files(
         if not useful and not may_fail:
             raise ConnectionFailedError(
                 f"{', '.join(map(str, config))} says nothing about a database.",
-                hint="listmonk's configuration names it in a section [db] with host, port, user, password, database.",
+                hint="listmonk's configuration names it in a section [db]: host, port, user, database.",
             )
         return useful, (), ()
     tried: list[str] = []

@@ -1,4 +1,4 @@
-"""Owns finding the SQL files: in the installed package first, in the checkout second, in a zip archive too."""
+"""Owns finding the SQL files: in the package first (a zip archive too), in the checkout second."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read(path: str) -> bytes:
 
 
 def names(folder: str) -> list[str]:
-    """Return the names of the SQL files in a folder, sorted, as in names("checks"); none where it is not there."""
+    """Return the names of the SQL files in a folder such as "checks", sorted; none where it is not there."""
     entry = _root()
     for part in _parts(folder):
         entry = entry / part

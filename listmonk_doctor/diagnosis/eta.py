@@ -38,13 +38,14 @@ def duration(people: Range, settings: Settings) -> Duration:
     """Return how long it takes to mail `people` (how many get the mail) at today's rate and window.
 
     At least: a fresh window, the pick-up at once, and no sleep behind the last message. At most: up to 5 s until
-    the scan picks the campaign up, and one more window, since the window is shared by all campaigns and may be
-    used up when the run begins. Nobody to mail takes no time but the scan's.
+    the scan picks the campaign up, one more window, since the window is shared by all campaigns and may be used
+    up when the run begins, and one message per sleep, which may come so much later. Nobody to mail takes no time
+    but the scan's.
     """
     if not settings.window:
         return Duration(_run(people.low, settings, sleeps=0), SCAN_SECONDS + _run(people.high, settings, sleeps=0))
     fewest = max(0, (people.low - 1) // settings.window_rate) if people.low else 0
     most = people.high // settings.window_rate
-    waiting = settings.window_seconds if people.high else 0.0
+    waiting = settings.window_seconds + most / (settings.concurrency * settings.message_rate) if people.high else 0.0
     low = _run(people.low, settings, sleeps=fewest)
     return Duration(low, SCAN_SECONDS + waiting + _run(people.high, settings, sleeps=most))

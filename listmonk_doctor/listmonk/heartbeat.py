@@ -37,7 +37,7 @@ class Row:
 def judge_pipe(
     rows: Sequence[Row | None], *, running: bool | None, scanned: bool, period: float, heartbeat: bool = True,
 ) -> Pipe:
-    """Tell whether a pipe is open on a row that was looked at several times, oldest first (None: no such row).
+    """Tell whether a pipe is open on a row that was looked at repeatedly, oldest first (None: no such row).
 
     `running`: whether a server was scanning meanwhile (None: cannot tell); `scanned`: whether a scan was
     seen to begin and end in that time and none to wait; `heartbeat` False is for servers before 3.0.0,

@@ -212,7 +212,7 @@ class _Watch:
         return math.inf if newest is None else (self.looks[-1].at - newest).total_seconds()
 
     def goes_on(self) -> bool:
-        """Tell whether a server was alive to the end: its last statement is young, or hidden by a young one."""
+        """Tell whether a server was alive to the end: its last statement is young or hidden by one."""
         if self._age() < YOUNG * self.period:
             return True
         scanned = {(backend.pid, backend.backend_start) for backend, _ in self.moved}
@@ -222,7 +222,7 @@ class _Watch:
         )
 
     def undisturbed(self) -> bool:
-        """Tell whether a scan began and ended, and none had to wait: then silence of a row means something."""
+        """Tell whether a scan began and ended and none had to wait: else a row's silence says nothing."""
         ended = any(backend.kind == "scan" and not backend.active for backend, _ in self.moved)
         return ended and not self.waited
 

@@ -74,7 +74,7 @@ class Look:
         return sum(other.kind in ("hidden", "untracked") for other in self.others)
 
     def quiet(self, period: float) -> bool:
-        """Tell whether nobody can be scanning: all sessions are seen, and none did anything for over a period.
+        """Tell whether nobody can be scanning: all sessions are seen, and none did anything for a while.
 
         A later statement of the same session may hide a scan's text, but then that one is recent.
         """
@@ -92,7 +92,7 @@ class Look:
 
 
 def look_at(cursor: Cursor, period: float) -> Look:
-    """Take one look, in a transaction that has seen no other (PostgreSQL shows one moment per transaction)."""
+    """Take one look; a transaction sees one moment, so a second look needs another."""
     rows = cursor.execute(read("facts/backends.sql")).fetchall()
     at, standby = rows[0][:2]
     backends = [Backend(*row[2:]) for row in rows if row[2] is not None]

@@ -70,6 +70,15 @@ def _gaps(report: ScanReport) -> list[doc.Block]:
     return blocks
 
 
+def scan_table(report: ScanReport) -> doc.Document:
+    """Return a scan for a pipe: one line per finding under headers, then the checks that did not run."""
+    where = f"listmonk {report.version}, {_server(report.running)}"
+    headers = ("severity", "code", "table", "id", "label", "detail")
+    rows = tuple(_line(each) for each in report.findings)
+    table = (doc.Table(headers, rows, frozenset({3})),) if rows else ()
+    return (doc.Heading(f"Scan: {_severities(report.findings)}", where), *table, *_gaps(report))
+
+
 def scan_lines(report: ScanReport) -> doc.Document:
     """Return a scan as bare lines for cron and pipes: one per finding, one per check that failed, nothing else."""
     rows = tuple("  ".join(_line(each)) for each in report.findings)

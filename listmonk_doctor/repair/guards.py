@@ -161,6 +161,16 @@ def read_settings(conn: Connection, schema: str) -> tuple[dict[str, Any], str]:
     return {key: values.get(key) for key in GUARDED_KEYS}, str(tag)
 
 
+def still(plan: Plan) -> bool:
+    """Tell whether the row has to stand still to be written: always, but for a forward `unschedule` (see `of`)."""
+    return bool(plan.changes) and (plan.strategy != "unschedule" or plan.undoes is not None)
+
+
+def when(plan: Plan) -> str:
+    """Say when the row was as the guards have it."""
+    return "after the repair" if plan.undoes else "in the plan"
+
+
 def changed_columns(plan: Plan) -> tuple[str, ...]:
     """Return the columns of `campaigns` that a plan changes."""
     return tuple(name for change in plan.changes if change.table == "campaigns" for name in change.after or ())
@@ -171,7 +181,7 @@ def row_differences(plan: Plan, now: Row | None) -> list[str]:
 
     `xmin` is compared where the plan has it and no column says more.
     """
-    then, name = ("after the repair" if plan.undoes else "in the plan"), f"campaign {plan.campaign_id}"
+    then, name = when(plan), f"campaign {plan.campaign_id}"
     if now is None:
         return [f"{name} is gone"]
     if now.uuid != plan.campaign_uuid:

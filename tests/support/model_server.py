@@ -1,149 +1,30 @@
-"""Owns the machinery of the sender's model: one simulated server with its scan, fetching loop, window, queue and workers."""
+"""Owns the machinery of the sender's model: a server's scan, fetching loop, window, queue and workers."""
 
 from __future__ import annotations
 
 import math
 import random
-from bisect import bisect_right
 from collections import deque
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
+from tests.support.model_parts import BEHAVIOURS, Campaign, Pipe, Settings
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 SCAN_EVERY: Final = 5_000
 """Milliseconds between two scans."""
 _REST: Final = 1_000
-"""Milliseconds that a worker rests, with its next message in hand, when it has used up its message rate."""
+"""Milliseconds that a worker rests, its next message in hand, when it has used up its message rate."""
 _PACES: Final = (1, 2, 3, 5)
-"""Milliseconds that a worker may take for one message; drawn anew for each second, so that the front is ragged."""
+"""Milliseconds that a worker takes for one message, drawn anew for each second: the front is ragged."""
+_LATE: Final = 0.5
+"""With races: how often the last message of a run is counted too late."""
+_TWICE: Final = 0.1
+"""With races: how often a scan adds the last count of a run again."""
+_NEVER: Final = 2**60
 _WAKE, _SENT, _AWAKE = range(3)
-
-
-@dataclass(frozen=True, slots=True)
-class Behaviour:
-    """What sets a version apart, each True where the version does so."""
-
-    pipes: bool = True
-    """3.0.0 on: a pipe that can be stopped and cleans up, counts what was sent, and a queue that counts the rate."""
-    cut_before_filter: bool = False
-    """To 3.0.0: the batch is cut before people who may not be mailed are taken out; an empty rest is the end (M3)."""
-    counts_blocklisted: bool = False
-    """To 3.0.0: `to_send` and the ceiling count blocklisted people (M13)."""
-    draft_counts: bool = False
-    """A draft has `to_send` and the ceiling already."""
-    nobody_leaves_row: bool = True
-    """4.0.0 on: a pick-up that finds nobody at all writes nothing into the row, not even the status (M7)."""
-    count_into_cursor: bool = False
-    """3.0.0 to 6.0.0: the clean-up of a pipe that sent nothing writes `to_send` into the cursor (M2)."""
-    stopped_may_finish: bool = False
-    """3.0.0 to 4.1.0: a stopped pipe that ends while the row says running marks it finished (M4)."""
-    finishes_scheduled: bool = True
-    """5.0.1 on: a pipe that has run dry finishes a row that still says scheduled."""
-    start_schedules: bool = True
-    """5.0.0 on: Start on a row with `send_at` makes it scheduled, not running."""
-    opener_counts: bool = False
-    """6.1.0 on: the message that opens a new window is counted in it."""
-
-
-BEHAVIOURS: Final = {
-    "2.5.1": Behaviour(
-        pipes=False, cut_before_filter=True, counts_blocklisted=True, nobody_leaves_row=False,
-        finishes_scheduled=False, start_schedules=False,
-    ),
-    "3.0.0": Behaviour(
-        cut_before_filter=True, counts_blocklisted=True, nobody_leaves_row=False, count_into_cursor=True,
-        stopped_may_finish=True, finishes_scheduled=False, start_schedules=False,
-    ),
-    "4.1.0": Behaviour(
-        draft_counts=True, count_into_cursor=True, stopped_may_finish=True, finishes_scheduled=False,
-        start_schedules=False,
-    ),
-    "5.0.3": Behaviour(draft_counts=True, count_into_cursor=True),
-    "6.0.0": Behaviour(count_into_cursor=True),
-    "6.2.0": Behaviour(opener_counts=True),
-}
-"""The versions that the model can play."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The settings of the page that decide how is sent; `window_rate` messages per `window_seconds`."""
-
-    batch_size: int
-    concurrency: int
-    message_rate: int
-    window: bool = False
-    window_rate: int = 0
-    window_seconds: float = 0.0
-    max_send_errors: int = 1000
-
-
-@dataclass(slots=True)
-class Row:
-    """The progress columns of a campaign's row; times are seconds of the model's clock."""
-
-    status: str = "draft"
-    sent: int = 0
-    to_send: int = 0
-    last_subscriber_id: int = 0
-    max_subscriber_id: int = 0
-    started_at: float | None = None
-    updated_at: float | None = None
-    send_at: float | None = None
-
-
-class Campaign:
-    """One campaign: its row, the people of its lists, and the truth of who was mailed."""
-
-    def __init__(self, audience: Iterable[int], blocklisted: Iterable[int], unconfirmed: Iterable[int]) -> None:
-        self.row = Row()
-        self.fails: frozenset[int] = frozenset()
-        self.unrenderable: frozenset[int] = frozenset()
-        self.mails: dict[int, int] = {}
-        self.failed: set[int] = set()
-        self.audience_at_start: frozenset[int] = frozenset()
-        self.fetches: list[tuple[int, int]] = []
-        self.errors = 0
-        self.set_people(audience, blocklisted, unconfirmed)
-
-    def set_people(self, audience: Iterable[int], blocklisted: Iterable[int], unconfirmed: Iterable[int]) -> None:
-        """Replace the people of the lists; whoever is blocklisted or unconfirmed is not eligible."""
-        self.blocklisted = frozenset(blocklisted)
-        self.unconfirmed = frozenset(unconfirmed)
-        self.people = frozenset(audience) - self.blocklisted - self.unconfirmed
-        self.eligible = tuple(sorted(self.people))
-        self._listed = tuple(sorted(self.people | self.blocklisted | self.unconfirmed))
-
-    def count(self, behaviour: Behaviour) -> tuple[int, int]:
-        """Return `to_send` and the ceiling as a pick-up would count them today."""
-        counted = self.people | (self.blocklisted - self.unconfirmed) if behaviour.counts_blocklisted else self.people
-        return len(counted), max(counted, default=0)
-
-    def next_batch(self, size: int, behaviour: Behaviour) -> tuple[int, ...]:
-        """Return the ids that a fetch takes now; empty where the row does not say running."""
-        row = self.row
-        if row.status != "running":
-            return ()
-        source = self._listed if behaviour.cut_before_filter else self.eligible
-        begin = bisect_right(source, row.last_subscriber_id)
-        end = bisect_right(source, row.max_subscriber_id)
-        batch = source[begin : min(begin + size, end)]
-        return tuple(person for person in batch if person in self.people) if behaviour.cut_before_filter else batch
-
-
-class Pipe:
-    """One sending run of one campaign."""
-
-    __slots__ = ("campaign", "errors", "last", "pending", "sent", "stopped", "with_errors")
-
-    def __init__(self, campaign: Campaign) -> None:
-        self.campaign = campaign
-        self.sent = self.last = self.errors = 0
-        self.pending = 1
-        self.stopped = self.with_errors = False
 
 
 class Server:
@@ -171,7 +52,7 @@ class Server:
         self._window = settings.window and settings.window_rate > 0 and settings.window_seconds > 1
         self._booted = self._window_start = self.clock
         self._forget()
-        self._idle = list(range(settings.concurrency))
+        self._idle.extend(range(settings.concurrency))
         self.alive = True
 
     def kill(self) -> None:
@@ -199,7 +80,7 @@ class Server:
     # ---- the clock
 
     def advance(self, until: int, stop: Callable[[], bool] | None = None) -> bool:
-        """Play on until the clock shows `until` (milliseconds) or `stop` says so; tell whether it was `stop`."""
+        """Play on until the clock shows `until` (milliseconds) or `stop` says so; tell whether `stop` did."""
         scan = self._tick_after(self.clock)
         while self.alive:
             if stop is not None and stop():
@@ -233,7 +114,7 @@ class Server:
         due = [self.clock for campaign in self.campaigns if campaign.row.status == "running"]
         due += [math.ceil((campaign.row.send_at or 0) * 1000)
                 for campaign in self.campaigns if campaign.row.status == "scheduled"]
-        return max(self.clock, min(due, default=2**60))
+        return max(self.clock, min(due, default=_NEVER))
 
     def _at(self, milliseconds: int, worker: int, kind: int) -> None:
         self._order += 1
@@ -367,8 +248,8 @@ class Server:
             self._count_error(pipe)
         else:
             campaign.mails[person] = campaign.mails.get(person, 0) + 1
-            # The real worker counts the message down before it stores count and id: the last of a run may be too late.
-            if not (self._races and pipe.pending == 1 and self._chance.random() < 0.5):  # noqa: PLR2004 - one in two
+            # A real worker counts the message down before it stores count and id: a run's last may be too late.
+            if not (self._races and pipe.pending == 1 and self._chance.random() < _LATE):
                 pipe.sent += 1
                 pipe.last = max(pipe.last, person)
         if self.behaviour.pipes:
@@ -396,8 +277,8 @@ class Server:
             return
         campaign, row = pipe.campaign, pipe.campaign.row
         row.sent += pipe.sent
-        # The real pipe stays in the map, its count as it was, while the notification is mailed: a scan may add it again.
-        if self._races and not pipe.stopped and self._chance.random() < 0.1:  # noqa: PLR2004 - one in ten
+        # A real pipe stays in the map while the notification is mailed: a scan may add its count again.
+        if self._races and not pipe.stopped and self._chance.random() < _TWICE:
             row.sent += pipe.sent
         if pipe.last:
             row.last_subscriber_id = pipe.last

@@ -1,0 +1,67 @@
+"""Owns `examine`: everything that can be said of one campaign."""
+
+# Typer reads the annotations at run time, so they are not postponed.
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from listmonk_doctor.commands import _options as opt
+from listmonk_doctor.commands._output import chosen, emit, emit_json, show
+from listmonk_doctor.commands._session import diagnosed, found, opened
+from listmonk_doctor.commands.scan import code_of
+
+if TYPE_CHECKING:
+    from listmonk_doctor.repair.plan import Diagnosis
+
+
+def examine(  # noqa: PLR0913 - one per option
+    campaign: opt.Campaign,
+    *,
+    ids: Annotated[bool, typer.Option("--ids", help="Give the subscriber ids of each group, too.")] = False,
+    prefer: Annotated[
+        opt.Prefer, typer.Option("--prefer", help="What is the lesser evil; the recommendation follows it."),
+    ] = opt.Prefer.NO_DUPLICATES,
+    no_look: opt.NoLook = False,
+    app_stopped: opt.AppStopped = False,
+    fail_on: Annotated[
+        opt.Severity, typer.Option("--fail-on", help="From which severity on a finding makes the exit code 1."),
+    ] = opt.Severity.WARNING,
+    output: opt.OutputFormat = None,
+    dsn: opt.Dsn = None,
+    service: opt.Service = None,
+    config: opt.Config = None,
+    schema: opt.Schema = None,
+    timeout: opt.Timeout = 60.0,
+    verbose: opt.Verbose = False,
+    quiet: opt.Quiet = False,
+) -> int:
+    """Say what happened to a campaign, who got it and who did not, and what each repair would cost.
+
+    Reads only. May look twice, 11 s apart, where a listmonk server is at work. Exits as scan does.
+    """
+    opt.STATE.say(verbose=verbose, quiet=quiet)
+    with opened(opt.Where(dsn, service, tuple(config or ()), schema, timeout)) as database:
+        wanted = found(database, campaign)
+        said = diagnosed(database, [wanted.id], prefer=prefer, wait=not no_look, app_stopped=app_stopped)[wanted.id]
+        from listmonk_doctor.repair.deeper import scan_deeply
+
+        report = scan_deeply(database.conn, schema=database.schema, timeout=timeout, only=[wanted.id])
+        _print(said, output, database.again, ids=ids)
+    return code_of(report, fail_on)
+
+
+def _print(said: "Diagnosis", output: opt.Format | None, again: str, *, ids: bool) -> None:
+    """Write the examination to stdout."""
+    style = chosen(output)
+    if style is opt.Format.JSON:
+        from listmonk_doctor.render import json_
+
+        emit_json(json_.examine(said, ids=ids))
+    elif style is opt.Format.CSV:
+        from listmonk_doctor.render import csv_
+
+        emit(csv_.examine(said, ids=ids))
+    else:
+        from listmonk_doctor.render import pages_examine
+
+        show(pages_examine.examine(said, ids=ids, again=again), style)

@@ -1,0 +1,415 @@
+"""Owns writing plans: one short transaction per campaign, in which everything that a plan rests on is compared again.
+
+The order within a transaction keeps listmonk from waiting. What takes time comes first and without a lock on any row:
+one doctor at a time (advisory lock), the journal, the comparison with what the plan saw, the price made anew, the
+server looked at. Only then is the campaign's row locked, and between that and COMMIT lie a few statements of a
+millisecond each: compare once more, write, verify, journal.
+
+The isolation level is READ COMMITTED. With REPEATABLE READ every comparison would read a snapshot that is as old as the
+transaction, and a row that another session wrote while we waited for its lock would be an error without figures; here
+what is read after the lock is what is there. That the price was made of several snapshots does no harm: it lies between
+two comparisons of row, settings and audience with one and the same plan. People who join or leave between the second
+comparison and COMMIT, a moment later, cannot be told from those who do so right after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from listmonk_doctor.database import sqlfiles
+from listmonk_doctor.errors import (
+    ConnectionFailedError,
+    DoctorError,
+    DriftError,
+    ExitCode,
+    PrivilegeError,
+    RefusedError,
+    UsageError,
+)
+from listmonk_doctor.repair import allowed, guards, journal, script, undo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    import psycopg
+    from psycopg.sql import Composed
+
+    from listmonk_doctor.database.connection import Connection
+    from listmonk_doctor.repair.guards import Row
+    from listmonk_doctor.repair.plan import Plan
+
+    Reprice = Callable[[Connection, Plan], Plan | None]
+    CheckServer = Callable[[Connection, Plan], None]
+    ReadAudience = Callable[[Connection, Plan], Mapping[str, Any]]
+
+LOCK_TIMEOUT: Final = "2s"
+IDLE_TIMEOUT: Final = "30s"
+"""A doctor that froze must not hold a lock for ever."""
+STATEMENT_TIMEOUT: Final = "120s"
+WRITING_TIMEOUT: Final = "5s"
+"""Once the row is locked, listmonk waits for it."""
+_UNKNOWN: Final = "The connection broke while campaign {} was being committed: whether it was written is not known."
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of one plan: `applied` (committed), or the error that says why nothing was written."""
+
+    plan: Plan
+    applied: bool
+    error: DoctorError | None = None
+
+    @property
+    def refused(self) -> str:
+        """Why nothing was written ("" where it was)."""
+        return self.error.message if self.error else ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyResult:
+    """What became of a run: `run` is its UUID in the journal; `undo_file` the script, if anything was written."""
+
+    run: str
+    campaigns: tuple[Applied, ...]
+    undo_file: Path | None = None
+
+    @property
+    def code(self) -> ExitCode:
+        """OK only if every plan was applied; a partial success is not."""
+        return ExitCode.OK if all(each.applied for each in self.campaigns) else ExitCode.FAILED
+
+
+class UndoFile:
+    """The undo script of a run, grown campaign by campaign before each commit, so that it survives the database."""
+
+    def __init__(self, place: Path | None, run: str) -> None:
+        """Take a folder (the file is named after the run), a file that does not exist, or None (no script)."""
+        named = place / f"listmonk-doctor-undo-{run}.sql" if place and place.is_dir() else place
+        self.path: Final = named
+        self._lengths: list[int] = [0]
+
+    def add(self, text: str) -> None:
+        """Append a campaign's script and see it onto the disk. Raises UsageError where that cannot be done."""
+        if self.path is None:
+            return
+        new = os.O_EXCL if len(self._lengths) == 1 else 0
+        try:
+            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | new, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+                self._lengths.append(file.tell())
+        except OSError as error:
+            raise UsageError(
+                f"The undo script {self.path} cannot be written: {error.strerror}; nothing was changed.",
+                hint="Name another place with --undo-out.",
+            ) from error
+
+    def take_back(self, kept: int) -> None:
+        """Cut off what was added after the first `kept` scripts; an empty file is removed."""
+        if self.path is None or len(self._lengths) <= kept + 1:
+            return
+        del self._lengths[kept + 1 :]
+        with contextlib.suppress(OSError):
+            if kept:
+                os.truncate(self.path, self._lengths[-1])
+            else:
+                self.path.unlink()
+
+    @property
+    def scripts(self) -> int:
+        """How many campaigns' scripts it holds."""
+        return len(self._lengths) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is the same for all plans of a run."""
+
+    run: str
+    schema: str
+    version: str
+    reprice: Reprice
+    check_server: CheckServer
+    audience: ReadAudience
+    undo_file: UndoFile
+
+
+def apply(  # noqa: PLR0913 - what only the caller knows
+    conn: Connection,
+    plans: Sequence[Plan],
+    *,
+    schema: str,
+    reprice: Reprice,
+    check_server: CheckServer,
+    audience: ReadAudience,
+    undo_out: Path | None,
+    version: str,
+) -> ApplyResult:
+    """Write plans, one transaction per campaign, all as one run of the journal; say of each what became of it.
+
+    `conn` must be in autocommit mode and idle. `schema` is listmonk's, `version` this program's. Within the
+    transaction, its search_path set and in UTC, these are called:
+    `reprice(conn, plan)` makes the plan anew (None: its strategy can no longer be defended);
+    `audience(conn, plan)` reads today's audience as `guards.audience` gives it (called twice);
+    `check_server(conn, plan)` raises a DoctorError if the row may not be written now (not called for a plan without
+    changes). None of them may end the transaction.
+    `undo_out`: a folder or a new file for the undo script, None for none.
+
+    A refusal is not raised but returned, so that a partial success is reported. Raises UsageError for plans that
+    touch what no plan may touch, before anything is written.
+    """
+    from psycopg.pq import TransactionStatus
+
+    if not conn.autocommit or conn.info.transaction_status != TransactionStatus.IDLE:
+        raise RuntimeError("applying needs a connection in autocommit mode that is in no transaction")
+    for plan in plans:
+        allowed.check(plan)
+    if len({plan.campaign_id for plan in plans}) != len(plans):
+        raise UsageError("Two plans are for the same campaign.", hint="Apply one after the other.")
+    run = str(uuid.uuid4())
+    job = _Job(run, schema, version, reprice, check_server, audience, UndoFile(undo_out, run))
+    done: list[Applied] = []
+    try:
+        for plan in plans:
+            done.append(_one(conn, plan, job))
+    except BaseException as error:
+        written = [str(each.plan.campaign_id) for each in done if each.applied]
+        if written:
+            error.add_note(f"Before that, run {run} was applied to campaign {', '.join(written)}.")
+        raise
+    return ApplyResult(run, tuple(done), job.undo_file.path if job.undo_file.scripts else None)
+
+
+def _one(conn: Connection, plan: Plan, job: _Job) -> Applied:
+    """Apply one plan and turn every failure that can be explained into a value."""
+    import psycopg
+
+    if conn.closed:
+        lost = ConnectionFailedError("The connection was lost before this campaign's turn.", hint="Nothing was written.")
+        return Applied(plan, applied=False, error=lost)
+    try:
+        _transaction(conn, plan, job)
+    except DoctorError as error:
+        return Applied(plan, applied=False, error=error)
+    except psycopg.Error as error:
+        return Applied(plan, applied=False, error=_explained(conn, plan, job, error))
+    return Applied(plan, applied=True)
+
+
+def _transaction(conn: Connection, plan: Plan, job: _Job) -> None:
+    """Run one transaction from BEGIN to COMMIT; nothing is left behind by one that fails."""
+    import psycopg
+
+    kept = job.undo_file.scripts
+    try:
+        conn.execute(_opening(job.schema))
+        _inside(conn, plan, job)
+    except BaseException:
+        with contextlib.suppress(psycopg.Error):
+            conn.execute("ROLLBACK")
+        job.undo_file.take_back(kept)
+        raise
+    try:
+        conn.execute("COMMIT")
+    except psycopg.OperationalError as error:
+        if conn.closed:  # the undo script stays: it refuses a row that is not as the repair left it
+            raise ConnectionFailedError(
+                _UNKNOWN.format(plan.campaign_id), hint=f"`listmonk-doctor history` tells: look for run {job.run}."
+            ) from error
+        job.undo_file.take_back(kept)
+        raise
+    except psycopg.Error:
+        job.undo_file.take_back(kept)
+        raise
+
+
+def _opening(schema: str) -> Composed:
+    """Return the statements that open the transaction, for one round trip; all settings end with it."""
+    from psycopg import sql
+
+    return sql.SQL(
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {lock};"
+        " SET LOCAL idle_in_transaction_session_timeout = {idle}; SET LOCAL statement_timeout = {statement};"
+        " SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL TimeZone = 'UTC';"
+        " SET LOCAL search_path = {schema}, pg_temp"
+    ).format(
+        lock=sql.Literal(LOCK_TIMEOUT),
+        idle=sql.Literal(IDLE_TIMEOUT),
+        statement=sql.Literal(STATEMENT_TIMEOUT),
+        schema=sql.Identifier(schema),
+    )
+
+
+def _inside(conn: Connection, plan: Plan, job: _Job) -> None:
+    """Do everything between BEGIN and COMMIT, in the order that this module's first comment explains."""
+    from psycopg import sql
+
+    _take_turn(conn)
+    journal.prepare(conn)
+    if plan.undoes:
+        undo.refuse_unless_open(conn, job.schema, plan)
+    seen = guards.read_row(conn, job.schema, plan.campaign_id)
+    _stop_if(guards.row_differences(plan, seen) + _surroundings(conn, plan, job) + _audience(conn, plan, job), plan)
+    _price_again(conn, plan, job)
+    _stop_if(_audience(conn, plan, job), plan)
+    if plan.changes and not plan.undoes:
+        job.undo_file.add(script.undo_script(plan, job.schema, run=job.run, version=job.version))
+    if plan.changes:
+        conn.execute("SELECT pg_stat_clear_snapshot()")  # else a second look in a transaction sees the first
+        job.check_server(conn, plan)
+    before = _lock(conn, plan, job, seen)
+    for change in plan.changes:
+        touched = conn.execute(script.statement(change, job.schema)).rowcount
+        if touched != 1:
+            raise DriftError(f"The row of {change.table} is not as the plan saw it.", hint=_again(plan))
+    after = _verified(conn, plan, job, before)
+    row_before, row_after = (sql.Literal(_json(row)) for row in (before, after))
+    conn.execute(
+        journal.record(
+            plan, run=job.run, schema=job.schema, version=job.version, row_before=row_before, row_after=row_after
+        )
+    )
+    if plan.strategy == "accept" and not plan.undoes:
+        conn.execute(journal.acknowledge(plan, run=job.run, row=after.progress))
+
+
+def _json(row: Row) -> Any:
+    """Wrap a progress row for a jsonb column."""
+    from psycopg.types.json import Jsonb
+
+    return Jsonb(dict(row.progress))
+
+
+def _take_turn(conn: Connection) -> None:
+    """Wait until no other listmonk-doctor writes in this database. Raises RefusedError that names the other."""
+    from psycopg import errors, sql
+
+    try:
+        conn.execute(sql.SQL("SELECT pg_advisory_xact_lock({})").format(sql.Literal(journal.LOCK_KEY)))
+    except errors.LockNotAvailable as error:
+        conn.execute("ROLLBACK")
+        halves = {"high": journal.LOCK_KEY >> 32, "low": journal.LOCK_KEY & 0xFFFFFFFF}
+        holders = guards.fetch(conn, sqlfiles.read("journal/holders.sql"), halves)
+        named = ", ".join(
+            f"process {pid} on the server (role {role}, {application}, from {client}, since {since:%H:%M:%S %Z})"
+            if since
+            else f"process {pid} on the server"
+            for pid, role, application, client, since in holders
+        )
+        raise RefusedError(
+            f"Another listmonk-doctor is writing in this database: {named or 'it has just ended'}.",
+            hint="Try again when it is done; nothing was written.",
+        ) from error
+
+
+def _stop_if(differences: list[str], plan: Plan) -> None:
+    """Raise DriftError with all differences, if there are any."""
+    if differences:
+        raise DriftError(f"{'; '.join(differences)}.", hint=_again(plan))
+
+
+def _again(plan: Plan) -> str:
+    """Say what to do after a plan has gone stale."""
+    command = f"undo {plan.undoes}" if plan.undoes else f"repair {plan.campaign_id}"
+    return f"Nothing was written. See what it would do now: listmonk-doctor {command}"
+
+
+def _surroundings(conn: Connection, plan: Plan, job: _Job) -> list[str]:
+    """Compare settings and version with what the plan saw."""
+    return guards.settings_differences(plan, *guards.read_settings(conn, job.schema))
+
+
+def _audience(conn: Connection, plan: Plan, job: _Job) -> list[str]:
+    """Compare today's audience with what the plan saw, if it saw one."""
+    if plan.guards.get("audience") is None:
+        return []
+    return guards.audience_differences(plan, job.audience(conn, plan))
+
+
+def _price_again(conn: Connection, plan: Plan, job: _Job) -> None:
+    """Make the plan anew; refuse if it would do something else, or if it got dearer."""
+    anew = job.reprice(conn, plan)
+    if anew is None:
+        raise RefusedError(
+            f"Campaign {plan.campaign_id}: {plan.strategy} can no longer be defended as it was planned.",
+            hint=_again(plan),
+        )
+    if script.changes_text(anew, job.schema) != script.changes_text(plan, job.schema):
+        raise DriftError(f"Campaign {plan.campaign_id}: the same repair would change other columns now.", hint=_again(plan))
+    _stop_if([f"campaign {plan.campaign_id}: {each}" for each in guards.price_differences(plan, anew)], plan)
+
+
+def _lock(conn: Connection, plan: Plan, job: _Job, seen: Row | None) -> Row:
+    """Lock the campaign's row, and compare it and the settings once more; from here on listmonk may be waiting."""
+    from psycopg import sql
+
+    conn.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(WRITING_TIMEOUT)))
+    columns = guards.changed_columns(plan)
+    row = guards.read_row(conn, job.schema, plan.campaign_id, changed=columns, lock=bool(plan.changes))
+    _stop_if(guards.row_differences(plan, row) + _surroundings(conn, plan, job), plan)
+    assert row is not None  # noqa: S101 - a missing row is a difference
+    if guards.still(plan) and seen is not None and row.xmin != seen.xmin:
+        raise DriftError(
+            f"campaign {plan.campaign_id}: its row was written again while the plan was being applied: a pipe may be "
+            "open on it.",
+            hint=f"Pause it and wait until it has drained, or stop listmonk. {_again(plan)}",
+        )
+    return row
+
+
+def _verified(conn: Connection, plan: Plan, job: _Job, before: Row) -> Row:
+    """Read the row back: it must differ from `before` in the changed columns and in nothing else."""
+    row = guards.read_row(conn, job.schema, plan.campaign_id, changed=guards.changed_columns(plan))
+    wanted = guards.normal({**before.progress, **script.after(plan)})
+    if row is None or guards.normal(row.progress) != wanted or row.rest != before.rest:
+        raise RefusedError(
+            f"Writing campaign {plan.campaign_id} changed columns that were not shown, so it was taken back.",
+            hint="Is there a trigger on the table campaigns?",
+        )
+    return row
+
+
+def _explained(conn: Connection, plan: Plan, job: _Job, error: psycopg.Error) -> DoctorError:
+    """Return what a database error means to a person; it has been rolled back."""
+    from psycopg import errors
+
+    name, said = f"Campaign {plan.campaign_id}", (error.diag.message_primary or str(error)).rstrip(".")
+    again = _again(plan)
+    if conn.closed or error.sqlstate is None:
+        return ConnectionFailedError(f"{name}: the connection was lost before anything was committed.", hint=again)
+    if isinstance(error, errors.InsufficientPrivilege):
+        grants = " ".join(grants_for(plan, job.schema, conn.info.user))
+        return PrivilegeError(f"{name} was not written: {said}.", hint=f"The owner can grant it: {grants}")
+    if isinstance(error, errors.LockNotAvailable):
+        return RefusedError(f"{name}: another session has locked its row for more than {LOCK_TIMEOUT}.", hint=again)
+    if isinstance(error, errors.ReadOnlySqlTransaction):
+        return RefusedError(f"{name} was not written: {said}.", hint="Connect to the primary server.")
+    if isinstance(error, errors.DeadlockDetected | errors.SerializationFailure | errors.QueryCanceled):
+        return RefusedError(f"{name} was not written, another session was in the way: {said}.", hint=again)
+    return RefusedError(f"{name} was not written, PostgreSQL refused it: {said}.", hint=again)
+
+
+def grants_for(plan: Plan, schema: str, role: str) -> tuple[str, ...]:
+    """Return the GRANTs that writing a plan needs in listmonk's schema, besides reading."""
+    from psycopg import sql
+
+    columns = sorted(guards.changed_columns(plan)) or ["status"]  # locking a row asks for one column at least
+    wanted = [("UPDATE ({})".format(", ".join(columns)), "campaigns")] if plan.changes else []
+    wanted += [
+        ("INSERT" if change.before is None else "DELETE", "campaign_lists")
+        for change in plan.changes
+        if change.table == "campaign_lists"
+    ][:1]
+    wanted = wanted or [("SELECT", "campaigns")]
+    return tuple(
+        f"GRANT {what} ON {sql.Identifier(schema, table).as_string(None)} TO {journal.ident(role)};"
+        for what, table in wanted
+    )

@@ -1,0 +1,87 @@
+"""Owns the truth of a recorded campaign as sets of people, read from the relay's account and from plain SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from listmonk_doctor.demo.recording import Recording
+
+NOW = """
+SELECT DISTINCT sl.subscriber_id
+FROM campaign_lists cl
+JOIN campaigns c ON c.id = cl.campaign_id
+JOIN lists l ON l.id = cl.list_id
+JOIN subscriber_lists sl ON sl.list_id = l.id
+JOIN subscribers s ON s.id = sl.subscriber_id AND s.status <> 'blocklisted'
+WHERE c.id = %s AND CASE WHEN c.type = 'optin' THEN l.optin = 'double' AND sl.status = 'unconfirmed'
+                         WHEN l.optin = 'double' THEN sl.status = 'confirmed'
+                         ELSE sl.status <> 'unsubscribed' END
+"""
+"""Today's audience in the plainest SQL, independent of the program's own pass."""
+
+ON_LISTS = """
+SELECT DISTINCT sl.subscriber_id
+FROM campaign_lists cl
+JOIN subscriber_lists sl ON sl.list_id = cl.list_id AND sl.status <> 'unsubscribed'
+WHERE cl.campaign_id = %s
+"""
+"""Whom versions before 4.0.0 count when they cut a batch."""
+
+FAILING = ("rejects", "render", "m2-backward")
+CLEAN_PAUSES = ("kill9-after-pause", "newcomers", "m2-forward", "healthy", "quickstart", "rejects-paused", "m2-backward")
+
+
+@dataclass(frozen=True)
+class TruthOf:
+    """What really happened in one campaign of a recording, loaded into a database."""
+
+    at_start: frozenset[int]
+    now: frozenset[int]
+    blocklisted: frozenset[int]
+    fetchable: frozenset[int]
+    mails: dict[int, int]
+    failed: frozenset[int]
+    contradicted: frozenset[str]
+
+    @property
+    def missed(self) -> frozenset[int]:
+        """In the audience at the start and today, and never mailed; the refused among them."""
+        return frozenset(person for person in self.at_start & self.now if not self.mails.get(person))
+
+
+def read_truth(conn: Connection[Any], recording: Recording, campaign: int, *, worse: bool) -> TruthOf:
+    """Return the truth of one campaign of a recording that is loaded in this database."""
+    rows = [row for row in recording.truth if row.campaign_id == campaign]
+    now = frozenset(person for (person,) in conn.execute(NOW, (campaign,)).fetchall())
+    blocked = conn.execute("SELECT id FROM subscribers WHERE status = 'blocklisted'").fetchall()
+    return TruthOf(
+        at_start=frozenset(row.subscriber_id for row in rows if row.in_audience_at_start),
+        now=now,
+        blocklisted=frozenset(person for (person,) in blocked),
+        fetchable=frozenset(person for (person,) in conn.execute(ON_LISTS, (campaign,)).fetchall()),
+        mails={row.subscriber_id: row.mails for row in rows if row.mails},
+        failed=frozenset(row.subscriber_id for row in rows if not row.mails and row.failed_attempts),
+        contradicted=contradicted(recording, worse=worse),
+    )
+
+
+def contradicted(recording: Recording, *, worse: bool) -> frozenset[str]:
+    """Return the assumptions that a recording's steps contradict, by what was done in it."""
+    steps = " ".join(step["step"] for step in recording.incident["steps"])
+    stops = steps.count("killed with SIGKILL") + steps.count("Restart pressed") + steps.count("stopped with SIGTERM")
+    false = set()
+    if recording.name.startswith(FAILING) or "rejects" in recording.name:
+        false.add("no-failures")
+    if recording.name.startswith(CLEAN_PAUSES):
+        false.add("no-clean-pause-in-mid-batch")
+    if stops > 1:
+        false.add("stopped-once")
+    if stops:
+        false.add("no-flush-lost-or-doubled")
+    if worse or recording.name.startswith(("newcomers", "deleted-list", "healthy")):
+        false.add("lists-unchanged-while-sending")
+    return frozenset(false)
