@@ -1,4 +1,4 @@
-"""Owns a small, deterministic model of listmonk's sender: a campaign, what its row says, who was really mailed.
+"""Owns a small, deterministic model of listmonk's sender: a campaign's row, and who was really mailed.
 
 It is written from facts about each version (BEHAVIOURS) and held against recordings of real servers. Time is
 simulated: a campaign of a thousand people takes some milliseconds. Not played: several lists (M12), failing
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = [
-    "BEHAVIOURS", "VERSIONS", "Behaviour", "Resumed", "Row", "Sender", "Server", "Settings", "resume_from_row",
+    "BEHAVIOURS", "VERSIONS", "Behaviour", "Resumed", "Row", "Sender", "Server", "Settings",
+    "resume_from_row",
 ]
 
 VERSIONS: Final = tuple(BEHAVIOURS)
@@ -30,14 +31,15 @@ _LONG: Final = 400 * 86_400.0
 class Sender:
     """A campaign under a server that can be paused, cancelled, killed and started again.
 
-    `audience` is whom the lists would have mailed; `blocklisted` and `unconfirmed` people of the lists are not
-    mailed (before 4.0.0 they take up places in a batch). Mails to `fails` are refused, messages to
-    `unrenderable` skipped. `races` lets `sent` (and rarely the cursor) be off at a run's end as on real servers
-    (M10); the relay takes `relay_seconds` for each mail, beside the few milliseconds that all take. Campaigns
-    that share a server, with its queue, workers, window and clock, are made with `server=other.server`; version,
-    settings, seed, races and relay are then the server's.
-    The server is up at second 0 and scans every 5 s after its start. Buttons return False where listmonk's page
-    would refuse, or where no server is there to be asked.
+    `audience` is whom the lists would have mailed; `blocklisted` and `unconfirmed` people of the lists are
+    not mailed (before 4.0.0 they take up places in a batch). Mails to `fails` are refused, messages to
+    `unrenderable` skipped. `races` lets `sent` (and rarely the cursor) be off at a run's end as on real
+    servers (M10); the relay takes `relay_seconds` for each mail, beside the few milliseconds that all take.
+    Campaigns that share a server, with its queue, workers, window and clock, are made with
+    `server=other.server`; version, settings, seed, races and relay are then the server's.
+
+    The server is up at second 0 and scans every 5 s after its start. Buttons return False where listmonk's
+    page would refuse, or where no server is there to be asked.
     """
 
     def __init__(  # noqa: PLR0913 - a world has this many parts, all but three have defaults
@@ -191,7 +193,7 @@ class Sender:
         self.server.kill()
 
     def boot(self, settings: Settings | None = None, version: str | None = None) -> None:
-        """Start a server again, also with other settings or another version; running rows go on by themselves."""
+        """Start a server again, also with other settings or another version; running rows go on unasked."""
         self.server.boot(version or self.version, settings or self.settings)
 
     def run(self, seconds: float) -> None:
@@ -199,7 +201,7 @@ class Sender:
         self.server.advance(self.server.clock + round(seconds * 1000))
 
     def run_until_idle(self, limit: float = _LONG) -> bool:
-        """Let time pass until nothing moves and nothing is due; tell whether it came to that in `limit` seconds.
+        """Let time pass, at most `limit` seconds, until nothing moves or is due; tell whether that came.
 
         A campaign that is scheduled, or that is picked up and dropped at each scan (M7), is not idle.
         """
@@ -225,7 +227,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """What came of a row: the copies of this run and of all runs, the row at the end, whether it came to one."""
+    """What came of a row: the copies of this run and of all, the row at the end, whether it came to one."""
 
     mails: dict[int, int]
     total: dict[int, int]
@@ -235,16 +237,17 @@ class Resumed:
 
 
 def resume_from_row(  # noqa: PLR0913 - the row's whole world
-    row: Row, audience_now: Iterable[int], settings: Settings, version: str, mails_before: Mapping[int, int], *,
+    row: Row, audience_now: Iterable[int], settings: Settings, version: str, mails_before: Mapping[int, int],
+    *,
     ineligible: Iterable[int] = frozenset(), unconfirmed: Iterable[int] = frozenset(),
     fails: Iterable[int] = frozenset(), unrenderable: Iterable[int] = frozenset(), seed: int = 0,
 ) -> Resumed:
     """Play: a server comes up on this row, Start is pressed if it has to be, and nothing goes wrong any more.
 
     `audience_now` are today's eligible people; `ineligible` the blocklisted and `unconfirmed` the unconfirmed
-    people of the lists, who matter before 4.0.0. The row may be paused, draft, running or scheduled (a future
-    `send_at` is waited for); where Start is refused (finished, cancelled) nothing is sent. The row given is not
-    changed.
+    people of the lists, who matter before 4.0.0. The row may be paused, draft, running or scheduled (a
+    future `send_at` is waited for); where Start is refused (finished, cancelled) nothing is sent. The row
+    given is not changed.
     """
     sender = Sender(
         version, audience_now, settings, seed=seed,

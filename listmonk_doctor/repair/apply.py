@@ -15,30 +15,28 @@ comparison and COMMIT, a moment later, cannot be told from those who do so right
 from __future__ import annotations
 
 import contextlib
-import os
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from listmonk_doctor.database import sqlfiles
 from listmonk_doctor.errors import (
     ConnectionFailedError,
     DoctorError,
     DriftError,
     ExitCode,
-    PrivilegeError,
     RefusedError,
     UsageError,
 )
-from listmonk_doctor.repair import allowed, guards, journal, script, undo
+from listmonk_doctor.repair import allowed, guards, journal, refusals, script, statements, undo
+from listmonk_doctor.repair.undofile import UndoFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
     from typing import Any
 
-    import psycopg
     from psycopg.sql import Composed
+    from psycopg.types.json import Jsonb
 
     from listmonk_doctor.database.connection import Connection
     from listmonk_doctor.repair.guards import Row
@@ -83,50 +81,6 @@ class ApplyResult:
     def code(self) -> ExitCode:
         """OK only if every plan was applied; a partial success is not."""
         return ExitCode.OK if all(each.applied for each in self.campaigns) else ExitCode.FAILED
-
-
-class UndoFile:
-    """The undo script of a run, grown campaign by campaign before each commit, so that it survives the database."""
-
-    def __init__(self, place: Path | None, run: str) -> None:
-        """Take a folder (the file is named after the run), a file that does not exist, or None (no script)."""
-        named = place / f"listmonk-doctor-undo-{run}.sql" if place and place.is_dir() else place
-        self.path: Final = named
-        self._lengths: list[int] = [0]
-
-    def add(self, text: str) -> None:
-        """Append a campaign's script and see it onto the disk. Raises UsageError where that cannot be done."""
-        if self.path is None:
-            return
-        new = os.O_EXCL if len(self._lengths) == 1 else 0
-        try:
-            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | new, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
-                self._lengths.append(file.tell())
-        except OSError as error:
-            raise UsageError(
-                f"The undo script {self.path} cannot be written: {error.strerror}; nothing was changed.",
-                hint="Name another place with --undo-out.",
-            ) from error
-
-    def take_back(self, kept: int) -> None:
-        """Cut off what was added after the first `kept` scripts; an empty file is removed."""
-        if self.path is None or len(self._lengths) <= kept + 1:
-            return
-        del self._lengths[kept + 1 :]
-        with contextlib.suppress(OSError):
-            if kept:
-                os.truncate(self.path, self._lengths[-1])
-            else:
-                self.path.unlink()
-
-    @property
-    def scripts(self) -> int:
-        """How many campaigns' scripts it holds."""
-        return len(self._lengths) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +154,7 @@ def _one(conn: Connection, plan: Plan, job: _Job) -> Applied:
     except DoctorError as error:
         return Applied(plan, applied=False, error=error)
     except psycopg.Error as error:
-        return Applied(plan, applied=False, error=_explained(conn, plan, job, error))
+        return Applied(plan, applied=False, error=refusals.explained(conn, plan, job.schema, error))
     return Applied(plan, applied=True)
 
 
@@ -267,9 +221,9 @@ def _inside(conn: Connection, plan: Plan, job: _Job) -> None:
         job.check_server(conn, plan)
     before = _lock(conn, plan, job, seen)
     for change in plan.changes:
-        touched = conn.execute(script.statement(change, job.schema)).rowcount
+        touched = conn.execute(statements.statement(change, job.schema)).rowcount
         if touched != 1:
-            raise DriftError(f"The row of {change.table} is not as the plan saw it.", hint=_again(plan))
+            raise DriftError(f"The row of {change.table} is not as the plan saw it.", hint=refusals.again(plan))
     after = _verified(conn, plan, job, before)
     row_before, row_after = (sql.Literal(_json(row)) for row in (before, after))
     conn.execute(
@@ -281,7 +235,7 @@ def _inside(conn: Connection, plan: Plan, job: _Job) -> None:
         conn.execute(journal.acknowledge(plan, run=job.run, row=after.progress))
 
 
-def _json(row: Row) -> Any:
+def _json(row: Row) -> Jsonb:
     """Wrap a progress row for a jsonb column."""
     from psycopg.types.json import Jsonb
 
@@ -296,30 +250,13 @@ def _take_turn(conn: Connection) -> None:
         conn.execute(sql.SQL("SELECT pg_advisory_xact_lock({})").format(sql.Literal(journal.LOCK_KEY)))
     except errors.LockNotAvailable as error:
         conn.execute("ROLLBACK")
-        halves = {"high": journal.LOCK_KEY >> 32, "low": journal.LOCK_KEY & 0xFFFFFFFF}
-        holders = guards.fetch(conn, sqlfiles.read("journal/holders.sql"), halves)
-        named = ", ".join(
-            f"process {pid} on the server (role {role}, {application}, from {client}, since {since:%H:%M:%S %Z})"
-            if since
-            else f"process {pid} on the server"
-            for pid, role, application, client, since in holders
-        )
-        raise RefusedError(
-            f"Another listmonk-doctor is writing in this database: {named or 'it has just ended'}.",
-            hint="Try again when it is done; nothing was written.",
-        ) from error
+        raise refusals.another_doctor(conn) from error
 
 
 def _stop_if(differences: list[str], plan: Plan) -> None:
     """Raise DriftError with all differences, if there are any."""
     if differences:
-        raise DriftError(f"{'; '.join(differences)}.", hint=_again(plan))
-
-
-def _again(plan: Plan) -> str:
-    """Say what to do after a plan has gone stale."""
-    command = f"undo {plan.undoes}" if plan.undoes else f"repair {plan.campaign_id}"
-    return f"Nothing was written. See what it would do now: listmonk-doctor {command}"
+        raise DriftError(f"{'; '.join(differences)}.", hint=refusals.again(plan))
 
 
 def _surroundings(conn: Connection, plan: Plan, job: _Job) -> list[str]:
@@ -340,10 +277,10 @@ def _price_again(conn: Connection, plan: Plan, job: _Job) -> None:
     if anew is None:
         raise RefusedError(
             f"Campaign {plan.campaign_id}: {plan.strategy} can no longer be defended as it was planned.",
-            hint=_again(plan),
+            hint=refusals.again(plan),
         )
-    if script.changes_text(anew, job.schema) != script.changes_text(plan, job.schema):
-        raise DriftError(f"Campaign {plan.campaign_id}: the same repair would change other columns now.", hint=_again(plan))
+    if statements.changes_text(anew, job.schema) != statements.changes_text(plan, job.schema):
+        raise DriftError(f"Campaign {plan.campaign_id}: the same repair would change other columns now.", hint=refusals.again(plan))
     _stop_if([f"campaign {plan.campaign_id}: {each}" for each in guards.price_differences(plan, anew)], plan)
 
 
@@ -360,7 +297,7 @@ def _lock(conn: Connection, plan: Plan, job: _Job, seen: Row | None) -> Row:
         raise DriftError(
             f"campaign {plan.campaign_id}: its row was written again while the plan was being applied: a pipe may be "
             "open on it.",
-            hint=f"Pause it and wait until it has drained, or stop listmonk. {_again(plan)}",
+            hint=f"Pause it and wait until it has drained, or stop listmonk. {refusals.again(plan)}",
         )
     return row
 
@@ -368,48 +305,10 @@ def _lock(conn: Connection, plan: Plan, job: _Job, seen: Row | None) -> Row:
 def _verified(conn: Connection, plan: Plan, job: _Job, before: Row) -> Row:
     """Read the row back: it must differ from `before` in the changed columns and in nothing else."""
     row = guards.read_row(conn, job.schema, plan.campaign_id, changed=guards.changed_columns(plan))
-    wanted = guards.normal({**before.progress, **script.after(plan)})
+    wanted = guards.normal({**before.progress, **statements.after(plan)})
     if row is None or guards.normal(row.progress) != wanted or row.rest != before.rest:
         raise RefusedError(
             f"Writing campaign {plan.campaign_id} changed columns that were not shown, so it was taken back.",
             hint="Is there a trigger on the table campaigns?",
         )
     return row
-
-
-def _explained(conn: Connection, plan: Plan, job: _Job, error: psycopg.Error) -> DoctorError:
-    """Return what a database error means to a person; it has been rolled back."""
-    from psycopg import errors
-
-    name, said = f"Campaign {plan.campaign_id}", (error.diag.message_primary or str(error)).rstrip(".")
-    again = _again(plan)
-    if conn.closed or error.sqlstate is None:
-        return ConnectionFailedError(f"{name}: the connection was lost before anything was committed.", hint=again)
-    if isinstance(error, errors.InsufficientPrivilege):
-        grants = " ".join(grants_for(plan, job.schema, conn.info.user))
-        return PrivilegeError(f"{name} was not written: {said}.", hint=f"The owner can grant it: {grants}")
-    if isinstance(error, errors.LockNotAvailable):
-        return RefusedError(f"{name}: another session has locked its row for more than {LOCK_TIMEOUT}.", hint=again)
-    if isinstance(error, errors.ReadOnlySqlTransaction):
-        return RefusedError(f"{name} was not written: {said}.", hint="Connect to the primary server.")
-    if isinstance(error, errors.DeadlockDetected | errors.SerializationFailure | errors.QueryCanceled):
-        return RefusedError(f"{name} was not written, another session was in the way: {said}.", hint=again)
-    return RefusedError(f"{name} was not written, PostgreSQL refused it: {said}.", hint=again)
-
-
-def grants_for(plan: Plan, schema: str, role: str) -> tuple[str, ...]:
-    """Return the GRANTs that writing a plan needs in listmonk's schema, besides reading."""
-    from psycopg import sql
-
-    columns = sorted(guards.changed_columns(plan)) or ["status"]  # locking a row asks for one column at least
-    wanted = [("UPDATE ({})".format(", ".join(columns)), "campaigns")] if plan.changes else []
-    wanted += [
-        ("INSERT" if change.before is None else "DELETE", "campaign_lists")
-        for change in plan.changes
-        if change.table == "campaign_lists"
-    ][:1]
-    wanted = wanted or [("SELECT", "campaigns")]
-    return tuple(
-        f"GRANT {what} ON {sql.Identifier(schema, table).as_string(None)} TO {journal.ident(role)};"
-        for what, table in wanted
-    )

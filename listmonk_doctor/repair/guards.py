@@ -16,7 +16,7 @@ from listmonk_doctor.listmonk.settings import GUARDED_KEYS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from psycopg.abc import Params, Query
+    from psycopg.abc import Params
     from psycopg.sql import Composed
     from pyroaring import BitMap
 
@@ -43,7 +43,7 @@ class Row:
     rest: str
 
 
-def fetch(conn: Connection, query: Query, values: Params | None = None) -> list[tuple[Any, ...]]:
+def fetch(conn: Connection, query: bytes | Composed, values: Params | None = None) -> list[tuple[Any, ...]]:
     """Return a query's rows as tuples, whatever the connection's row factory is."""
     from psycopg.rows import tuple_row
 
@@ -60,12 +60,11 @@ def moment(value: Any) -> str | None:
     """Return a point in time as ISO 8601 UTC with microseconds; text that is none (infinity) stays as it is."""
     if value is None:
         return None
-    if not isinstance(value, datetime):
-        try:
-            value = datetime.fromisoformat(str(value))
-        except ValueError:
-            return str(value)
-    aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+    try:
+        point = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        return str(value)
+    aware = point if point.tzinfo else point.replace(tzinfo=UTC)
     return aware.astimezone(UTC).isoformat(timespec="microseconds")
 
 

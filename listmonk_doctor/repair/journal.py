@@ -248,7 +248,9 @@ def _read(conn: Connection, file: str) -> list[tuple[Any, ...]]:
 
 def _entry(row: tuple[Any, ...]) -> Entry:
     """Make an Entry of a row of journal/history.sql, whose columns stand in this order."""
-    return Entry(*row[:8], tuple(row[8]), *row[9:])
+    values = list(row)
+    values[8] = tuple(values[8])
+    return Entry(*values)
 
 
 def entry(conn: Connection, schema: str, run: str) -> tuple[Entry, ...]:

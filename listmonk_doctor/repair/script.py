@@ -6,13 +6,13 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from listmonk_doctor.database import sqlfiles
-from listmonk_doctor.repair import allowed, guards, journal
+from listmonk_doctor.repair import allowed, guards, journal, script_guards, statements
 from listmonk_doctor.repair.undo import reversed_plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from psycopg.sql import Composable, Composed
+    from psycopg.sql import Composable
 
     from listmonk_doctor.repair.plan import Change, Plan
 
@@ -63,35 +63,6 @@ COMMIT;
 """
 
 
-def statement(change: Change, schema: str) -> Composed:
-    """Return the one UPDATE, DELETE or INSERT of a change, which touches its row only if it is as it was before.
-
-    Names pass `allowed.check` first and are quoted as identifiers; values are literals.
-    """
-    from psycopg import sql
-
-    table = sql.Identifier(schema, change.table)
-    if change.before is None:
-        row = change.after or {}
-        return sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
-            table, sql.SQL(", ").join(map(sql.Identifier, row)), sql.SQL(", ").join(map(sql.Literal, row.values()))
-        )
-    same = [_pair(name, value, " = ") for name, value in change.key.items()]
-    same += [_pair(name, value, " IS NOT DISTINCT FROM ") for name, value in change.before.items()]
-    where = sql.SQL(" AND ").join(same)
-    if change.after is None:
-        return sql.SQL("DELETE FROM {} WHERE {}").format(table, where)
-    to = sql.SQL(", ").join(_pair(name, value, " = ") for name, value in change.after.items())
-    return sql.SQL("UPDATE {} SET {} WHERE {}").format(table, to, where)
-
-
-def _pair(name: str, value: Any, operator: str) -> Composed:
-    """Return `name operator value`."""
-    from psycopg import sql
-
-    return sql.SQL("{}{}{}").format(sql.Identifier(name), sql.SQL(operator), sql.Literal(value))
-
-
 def sql_script(
     plan: Plan, schema: str, *, run: str, version: str, audience: Composable | None = None, look: float = LOOK,
 ) -> str:
@@ -109,11 +80,11 @@ def sql_script(
         "schema": sql.Identifier(schema),
         "key": sql.Literal(journal.LOCK_KEY),
         "journal": sql.SQL(_create_journal()),
-        "once": _once(plan),
-        "audience": _audience(plan, audience),
-        "look": _look(plan, schema, look),
-        "lock": _row(plan, schema, "found_before", lock=bool(plan.changes)),
-        "compare": _lines(_comparisons(plan, schema)),
+        "once": script_guards.once(plan),
+        "audience": script_guards.audience(plan, audience),
+        "look": script_guards.look(plan, schema, look),
+        "lock": script_guards.row(plan, schema, "found_before", lock=bool(plan.changes)),
+        "compare": _lines(script_guards.comparisons(plan, schema)),
         "hint": sql.Literal(f"Nothing was written. Look again: listmonk-doctor examine {plan.campaign_id}"),
         "changes": _lines(_change(each, schema) for each in plan.changes),
         "verify": _verify(plan, schema),
@@ -140,24 +111,9 @@ def undo_script(
     the repair left it (`row_after`, default: the row that the plan saw with its changes).
     """
     if row_after is None:
-        row_after = {**plan.guards.get("row", {}), **after(plan)}
+        row_after = {**plan.guards.get("row", {}), **statements.after(plan)}
     back = reversed_plan(plan, run=run, row_after=row_after)
     return sql_script(back, schema, run=str(uuid.uuid4()), version=version, look=look)
-
-
-def after(plan: Plan) -> dict[str, Any]:
-    """Return the columns of the campaign's row that a plan writes, with their new values."""
-    return {
-        name: value
-        for change in plan.changes
-        if change.table == "campaigns"
-        for name, value in (change.after or {}).items()
-    }
-
-
-def changes_text(plan: Plan, schema: str) -> tuple[str, ...]:
-    """Return the statements of a plan's changes as text: equal for plans that do the same."""
-    return tuple(statement(change, schema).as_string(None) for change in plan.changes)
 
 
 def _heading(plan: Plan, run: str, *, compared: bool) -> str:
@@ -214,129 +170,6 @@ def _lines(parts: Iterator[Composable]) -> Composable:
     return sql.SQL("\n").join(parts)
 
 
-def _once(plan: Plan) -> Composable:
-    """Return the check that an undo is the first of its run; nothing for a repair."""
-    from psycopg import sql
-
-    if plan.undoes is None:
-        return sql.SQL("")
-    return sql.SQL(
-        "    SELECT e.run, e.applied_at INTO seen FROM {entries} e WHERE e.undoes = {run} AND e.campaign_id = {id};\n"
-        "    IF FOUND THEN\n"
-        "        RAISE EXCEPTION '%', {said} || seen.applied_at || ', by run ' || seen.run;\n"
-        "    END IF;"
-    ).format(
-        entries=sql.Identifier(journal.SCHEMA, "entries"),
-        run=sql.Literal(plan.undoes),
-        id=sql.Literal(plan.campaign_id),
-        said=sql.Literal(f"run {plan.undoes} was undone already, at "),
-    )
-
-
-def _audience(plan: Plan, ids: Composable | None) -> Composable:
-    """Return the comparison of the audience's count and digest, before any lock is taken: it may take seconds."""
-    from psycopg import sql
-
-    then = plan.guards.get("audience")
-    if ids is None or then is None:
-        return sql.SQL("")
-    return sql.SQL(
-        "    SELECT count(*) AS people,\n"
-        "           encode(sha256(coalesce(string_agg(int4send(a.id), ''::bytea ORDER BY a.id), ''::bytea)), 'hex')"
-        " AS digest\n"
-        "    INTO seen FROM ({ids}) AS a (id);\n"
-        "    IF seen.people <> {count} THEN\n"
-        "        moved := moved || ({had} || seen.people || ' now');\n"
-        "    ELSIF seen.digest <> {digest} THEN\n"
-        "        moved := moved || {others}::text;\n"
-        "    END IF;"
-    ).format(
-        ids=ids,
-        count=sql.Literal(then["count"]),
-        digest=sql.Literal(then["digest"]),
-        had=sql.Literal(f"campaign {plan.campaign_id}: the audience had {then['count']:,} people and has "),
-        others=sql.Literal(f"campaign {plan.campaign_id}: the audience has as many people, but not the same ones"),
-    )
-
-
-def _row(plan: Plan, schema: str, into: str, *, lock: bool) -> Composable:
-    """Return the reading of the campaign's row into a variable."""
-    from psycopg import sql
-
-    query = guards.row_query(schema, plan.campaign_id, guards.changed_columns(plan), lock=lock)
-    gone = sql.Literal(f"campaign {plan.campaign_id} is gone")
-    return sql.SQL("    {} INTO {};\n    IF NOT FOUND THEN\n        RAISE EXCEPTION '%', {};\n    END IF;").format(
-        query, sql.SQL(into), gone
-    )
-
-
-def _look(plan: Plan, schema: str, seconds: float) -> Composable:
-    """Return the first reading of the row, and the wait in which a beating pipe shows itself."""
-    from psycopg import sql
-
-    read = _row(plan, schema, "seen", lock=False)
-    if not guards.still(plan) or seconds <= 0:
-        return read
-    return sql.SQL("{}\n    PERFORM pg_sleep({});").format(read, sql.Literal(seconds))
-
-
-def _comparisons(plan: Plan, schema: str) -> Iterator[Composable]:
-    """Yield the comparisons of the locked row, then of the settings and the version, with what the plan saw."""
-    from psycopg import sql
-
-    name, then = f"campaign {plan.campaign_id}", guards.when(plan)
-    yield _moved(
-        sql.SQL("found_before.uuid"), sql.Literal(plan.campaign_uuid), f"{name}: the uuid was {plan.campaign_uuid}"
-    )
-    for column, value in guards.normal(plan.guards.get("row", {})).items():
-        now = sql.SQL("found_before.progress ->> {}").format(sql.Literal(column))
-        if column in guards.MOMENTS:
-            found, wanted = sql.SQL("({})::timestamptz").format(now), sql.SQL("{}::timestamptz")
-        else:
-            found, wanted = sql.SQL("({})").format(now), sql.SQL("{}::text")
-        was = f"{name}: {column} was {guards.shown(column, value)} {then}"
-        yield _moved(found, wanted.format(sql.Literal(value)), was)
-    if plan.guards.get("xmin") is not None:
-        yield _rewritten(f"{name}: its row was written again since the plan was made", plan.guards["xmin"])
-    if guards.still(plan):
-        yield _rewritten(f"{name}: its row was written again while it was watched: a pipe is open on it", None)
-    settings, same = sql.Identifier(schema, "settings"), sql.SQL("coalesce((SELECT value FROM {} WHERE key = {}), 'null')")
-    for key, value in plan.guards.get("settings", {}).items():
-        text = guards.canonical(value)
-        yield _moved(
-            same.format(settings, sql.Literal(key)), sql.SQL("{}::jsonb").format(sql.Literal(text)),
-            f"setting {key} was {text}",
-        )
-    if not plan.undoes:
-        last = sql.SQL(
-            "(SELECT CASE jsonb_typeof(value) WHEN 'array' THEN value ->> -1 ELSE value #>> '{{}}' END"
-            " FROM {} WHERE key = 'migrations')"
-        ).format(settings)
-        yield _moved(last, sql.Literal(plan.listmonk_version), f"listmonk's version was {plan.listmonk_version}")
-
-
-def _moved(found: Composable, wanted: Composable, was: str) -> Composable:
-    """Return one comparison and its sentence."""
-    from psycopg import sql
-
-    return sql.SQL(
-        "    IF {found} IS DISTINCT FROM {wanted} THEN\n"
-        "        moved := moved || ({was} || coalesce({found}::text, 'not set') || ' now');\n"
-        "    END IF;"
-    ).format(found=found, wanted=wanted, was=sql.Literal(f"{was} and is "))
-
-
-def _rewritten(sentence: str, xmin: str | None) -> Composable:
-    """Return the comparison of the row's version, which speaks where no column does."""
-    from psycopg import sql
-
-    wanted = sql.SQL("seen.xmin") if xmin is None else sql.Literal(xmin)
-    return sql.SQL(
-        "    IF cardinality(moved) = 0 AND found_before.xmin <> {} THEN\n"
-        "        moved := moved || {}::text;\n    END IF;"
-    ).format(wanted, sql.Literal(sentence))
-
-
 def _change(change: Change, schema: str) -> Composable:
     """Return a change that must touch exactly one row."""
     from psycopg import sql
@@ -344,7 +177,7 @@ def _change(change: Change, schema: str) -> Composable:
     return sql.SQL(
         "    {};\n    GET DIAGNOSTICS touched = ROW_COUNT;\n    IF touched <> 1 THEN\n"
         "        RAISE EXCEPTION '%', {};\n    END IF;"
-    ).format(statement(change, schema), sql.Literal(f"the row of {change.table} is not as the plan saw it"))
+    ).format(statements.statement(change, schema), sql.Literal(f"the row of {change.table} is not as the plan saw it"))
 
 
 def _verify(plan: Plan, schema: str) -> Composable:
@@ -358,8 +191,8 @@ def _verify(plan: Plan, schema: str) -> Composable:
         "        OR found_after.progress <> found_before.progress || {written} THEN\n"
         "        RAISE EXCEPTION '%', {said};\n    END IF;"
     ).format(
-        read=_row(plan, schema, "found_after", lock=False),
-        written=sql.Literal(Jsonb(after(plan))),
+        read=script_guards.row(plan, schema, "found_after", lock=False),
+        written=sql.Literal(Jsonb(statements.after(plan))),
         said=sql.Literal("writing the row changed other columns too: is there a trigger on campaigns?"),
     )
 

@@ -80,35 +80,35 @@ SELECT c.id,
   FROM candidates c
  CROSS JOIN knobs k
  CROSS JOIN LATERAL (
-    SELECT count(DISTINCT sl.subscriber_id) AS people
-      FROM campaign_lists cl
-      JOIN lists l ON l.id = cl.list_id
-      JOIN subscriber_lists sl ON sl.list_id = l.id
-      JOIN subscribers s ON s.id = sl.subscriber_id
-     WHERE cl.campaign_id = c.id
-       AND sl.subscriber_id <= c.last_subscriber_id
-       AND s.id <= c.last_subscriber_id
-       AND s.status <> 'blocklisted'
-       AND sl.created_at <= c.started_at
-       AND CASE WHEN c.type = 'optin' THEN l.optin = 'double' AND sl.status = 'unconfirmed'
-                WHEN l.optin = 'double' THEN sl.status = 'confirmed'
-                ELSE sl.status <> 'unsubscribed' END
-) AS below
+       SELECT count(DISTINCT sl.subscriber_id) AS people
+         FROM campaign_lists cl
+         JOIN lists l ON l.id = cl.list_id
+         JOIN subscriber_lists sl ON sl.list_id = l.id
+         JOIN subscribers s ON s.id = sl.subscriber_id
+        WHERE cl.campaign_id = c.id
+          AND sl.subscriber_id <= c.last_subscriber_id
+          AND s.id <= c.last_subscriber_id
+          AND s.status <> 'blocklisted'
+          AND sl.created_at <= c.started_at
+          AND CASE WHEN c.type = 'optin' THEN l.optin = 'double' AND sl.status = 'unconfirmed'
+                   WHEN l.optin = 'double' THEN sl.status = 'confirmed'
+                   ELSE sl.status <> 'unsubscribed' END
+ ) AS below
  CROSS JOIN LATERAL (
-    SELECT count(DISTINCT sl.subscriber_id) AS people
-      FROM campaign_lists cl
-      JOIN lists l ON l.id = cl.list_id
-      JOIN subscriber_lists sl ON sl.list_id = l.id
-      JOIN subscribers s ON s.id = sl.subscriber_id
-     WHERE cl.campaign_id = c.id
-       AND sl.subscriber_id > c.last_subscriber_id AND sl.subscriber_id <= c.max_subscriber_id
-       AND s.id > c.last_subscriber_id AND s.id <= c.max_subscriber_id
-       AND s.status <> 'blocklisted'
-       AND sl.created_at <= c.started_at
-       AND CASE WHEN c.type = 'optin' THEN l.optin = 'double' AND sl.status = 'unconfirmed'
-                WHEN l.optin = 'double' THEN sl.status = 'confirmed'
-                ELSE sl.status <> 'unsubscribed' END
-) AS tail
+       SELECT count(DISTINCT sl.subscriber_id) AS people
+         FROM campaign_lists cl
+         JOIN lists l ON l.id = cl.list_id
+         JOIN subscriber_lists sl ON sl.list_id = l.id
+         JOIN subscribers s ON s.id = sl.subscriber_id
+        WHERE cl.campaign_id = c.id
+          AND sl.subscriber_id > c.last_subscriber_id AND sl.subscriber_id <= c.max_subscriber_id
+          AND s.id > c.last_subscriber_id AND s.id <= c.max_subscriber_id
+          AND s.status <> 'blocklisted'
+          AND sl.created_at <= c.started_at
+          AND CASE WHEN c.type = 'optin' THEN l.optin = 'double' AND sl.status = 'unconfirmed'
+                   WHEN l.optin = 'double' THEN sl.status = 'confirmed'
+                   ELSE sl.status <> 'unsubscribed' END
+ ) AS tail
  WHERE CASE
            WHEN below.people < c.sent - k.workers THEN c.status <> 'finished' OR tail.people > k.workers
            WHEN below.people <= c.sent + k.workers THEN false

@@ -97,8 +97,8 @@ candidates AS MATERIALIZED (  -- a campaign that cannot be built is picked up an
 )
 SELECT c.id,
        c.name AS label,
-       format('Running at %s of %s, but its last fetch was at %s UTC, %s seconds ago (%s are normal at most)%s; %s people '
-              'have ids above the cursor (%s).',
+       format('Running at %s of %s, but its last fetch was at %s UTC, %s seconds ago (%s are normal at most)%s; '
+              '%s people have ids above the cursor (%s).',
               c.sent, c.to_send, to_char(c.at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'),
               floor(extract(epoch FROM now() - c.at)), ceil(extract(epoch FROM c.allowed)),
               CASE c.state WHEN 'none' THEN ', and no listmonk server is at work' ELSE '' END,
@@ -107,35 +107,34 @@ SELECT c.id,
   FROM candidates c
  CROSS JOIN knobs k
  CROSS JOIN LATERAL (
-    SELECT count(DISTINCT sl.subscriber_id) AS people
-      FROM campaign_lists cl
-      JOIN lists l ON l.id = cl.list_id
-      JOIN subscriber_lists sl ON sl.list_id = l.id
-      JOIN subscribers s ON s.id = sl.subscriber_id
-     WHERE cl.campaign_id = c.id
-       AND sl.subscriber_id <= c.last_subscriber_id
-       AND s.id <= c.last_subscriber_id
-       AND s.status <> 'blocklisted'
-       AND sl.created_at <= c.started_at
-       AND CASE WHEN c.type = 'optin' THEN l.optin = 'double' AND sl.status = 'unconfirmed'
-                WHEN l.optin = 'double' THEN sl.status = 'confirmed'
-                ELSE sl.status <> 'unsubscribed' END
-) AS below
+       SELECT count(DISTINCT sl.subscriber_id) AS people
+         FROM campaign_lists cl
+         JOIN lists l ON l.id = cl.list_id
+         JOIN subscriber_lists sl ON sl.list_id = l.id
+         JOIN subscribers s ON s.id = sl.subscriber_id
+        WHERE cl.campaign_id = c.id
+          AND sl.subscriber_id <= c.last_subscriber_id
+          AND s.id <= c.last_subscriber_id
+          AND s.status <> 'blocklisted'
+          AND sl.created_at <= c.started_at
+          AND CASE WHEN c.type = 'optin' THEN l.optin = 'double' AND sl.status = 'unconfirmed'
+                   WHEN l.optin = 'double' THEN sl.status = 'confirmed'
+                   ELSE sl.status <> 'unsubscribed' END
+ ) AS below
  CROSS JOIN LATERAL (
-    SELECT count(DISTINCT sl.subscriber_id) AS people
-      FROM campaign_lists cl
-      JOIN lists l ON l.id = cl.list_id
-      JOIN subscriber_lists sl ON sl.list_id = l.id
-      JOIN subscribers s ON s.id = sl.subscriber_id
-     WHERE cl.campaign_id = c.id
-       AND sl.subscriber_id > c.last_subscriber_id AND sl.subscriber_id <= c.max_subscriber_id
-       AND s.id > c.last_subscriber_id AND s.id <= c.max_subscriber_id
-       AND s.status <> 'blocklisted'
-       AND true
-       AND CASE WHEN c.type = 'optin' THEN l.optin = 'double' AND sl.status = 'unconfirmed'
-                WHEN l.optin = 'double' THEN sl.status = 'confirmed'
-                ELSE sl.status <> 'unsubscribed' END
-) AS tail
+       SELECT count(DISTINCT sl.subscriber_id) AS people
+         FROM campaign_lists cl
+         JOIN lists l ON l.id = cl.list_id
+         JOIN subscriber_lists sl ON sl.list_id = l.id
+         JOIN subscribers s ON s.id = sl.subscriber_id
+        WHERE cl.campaign_id = c.id
+          AND sl.subscriber_id > c.last_subscriber_id AND sl.subscriber_id <= c.max_subscriber_id
+          AND s.id > c.last_subscriber_id AND s.id <= c.max_subscriber_id
+          AND s.status <> 'blocklisted'
+          AND CASE WHEN c.type = 'optin' THEN l.optin = 'double' AND sl.status = 'unconfirmed'
+                   WHEN l.optin = 'double' THEN sl.status = 'confirmed'
+                   ELSE sl.status <> 'unsubscribed' END
+ ) AS tail
  WHERE below.people - c.sent <= k.workers
     OR c.state <> 'none' AND c.at < now() - c.allowed - interval '1 day'
  ORDER BY c.id;

@@ -17,7 +17,8 @@ SELECT c.id,
        format('%s, and %s of its %s lists %s been deleted (%s): it stands at %s of %s and hangs at its next fetch.',
               initcap(c.status::text), count(*) FILTER (WHERE cl.list_id IS NULL), count(*),
               CASE count(*) FILTER (WHERE cl.list_id IS NULL) WHEN 1 THEN 'has' ELSE 'have' END,
-              string_agg(quote_literal(left(cl.list_name, 60)), ', ' ORDER BY cl.id) FILTER (WHERE cl.list_id IS NULL),
+              string_agg(quote_literal(left(cl.list_name, 60)), ', ' ORDER BY cl.id)
+                  FILTER (WHERE cl.list_id IS NULL),
               c.sent, c.to_send) AS detail,
        NULL::jsonb AS fix
   FROM campaigns c

@@ -40,8 +40,9 @@ SELECT c.id,
        c.name AS label,
        format('Its messenger %s does not exist (there are: %s): %s.', quote_literal(left(c.messenger, 60)),
               (SELECT string_agg(DISTINCT left(m.name, 60), ', ') FROM messengers m WHERE m.name <> ''),
-              CASE c.status WHEN 'cancelled' THEN format('it was cancelled when it was picked up, %s of %s sent', sent, to_send)
-                            ELSE format('it is %s at %s of %s and will be cancelled at its next pick-up', status, sent, to_send)
+              CASE c.status
+                  WHEN 'cancelled' THEN format('it was cancelled when it was picked up, %s of %s sent', sent, to_send)
+                  ELSE format('it is %s at %s of %s and will be cancelled at its next pick-up', status, sent, to_send)
               END) AS detail,
        NULL::jsonb AS fix
   FROM campaigns c

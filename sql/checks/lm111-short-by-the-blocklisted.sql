@@ -60,25 +60,30 @@ addressed AS MATERIALIZED (  -- many campaigns share few sets of lists: the bloc
      GROUP BY c.id, c.type
 ),
 blocklisted AS MATERIALIZED (  -- those whose subscription counts: to_send looks at that alone
-    SELECT type, lists,
-           (SELECT coalesce(array_agg(DISTINCT s.id ORDER BY s.id), '{}')
-              FROM subscribers s
-              JOIN subscriber_lists sl ON sl.subscriber_id = s.id
-              JOIN lists l ON l.id = sl.list_id
-             WHERE s.status = 'blocklisted'
-               AND sl.list_id = ANY (audiences.lists)
-               AND CASE WHEN audiences.type = 'optin' THEN l.optin = 'double' AND sl.status = 'unconfirmed'
-                        WHEN l.optin = 'double' THEN sl.status = 'confirmed'
-                        ELSE sl.status <> 'unsubscribed' END) AS ids
+    SELECT sl.list_id, s.id, l.optin, sl.status
+      FROM subscribers s
+      JOIN subscriber_lists sl ON sl.subscriber_id = s.id
+      JOIN lists l ON l.id = sl.list_id
+     WHERE s.status = 'blocklisted'
+       AND sl.status <> 'unsubscribed'
+       AND EXISTS (SELECT FROM addressed)
+),
+per_audience AS MATERIALIZED (
+    SELECT audiences.type, audiences.lists, array_agg(DISTINCT b.id ORDER BY b.id) AS ids
       FROM (SELECT DISTINCT type, lists FROM addressed) AS audiences
+     CROSS JOIN LATERAL unnest(audiences.lists) AS list_id
+      JOIN blocklisted b USING (list_id)
+     WHERE CASE WHEN audiences.type = 'optin' THEN b.optin = 'double' AND b.status = 'unconfirmed'
+                WHEN b.optin = 'double' THEN b.status = 'confirmed'
+                ELSE true END
+     GROUP BY audiences.type, audiences.lists
 ),
 explained AS MATERIALIZED (  -- width_bucket: how many of the blocklisted have ids up to the ceiling
-    SELECT c.*, c.counts_blocklisted AND c.to_send - c.sent <= coalesce(width_bucket(c.max_subscriber_id, b.ids), 0)
-                AS by_blocklisted,
-           width_bucket(c.max_subscriber_id, b.ids) AS blocklisted
+    SELECT c.*, coalesce(width_bucket(c.max_subscriber_id, b.ids), 0) AS blocklisted,
+           c.to_send - c.sent <= coalesce(width_bucket(c.max_subscriber_id, b.ids), 0) AS by_blocklisted
       FROM short c
       LEFT JOIN addressed a ON a.id = c.id
-      LEFT JOIN blocklisted b ON b.lists = a.lists AND b.type = a.type
+      LEFT JOIN per_audience b ON b.lists = a.lists AND b.type = a.type
 )
 SELECT c.id,
        c.name AS label,
@@ -89,20 +94,20 @@ SELECT c.id,
   FROM explained c
  CROSS JOIN knobs
  CROSS JOIN LATERAL (
-    SELECT count(DISTINCT sl.subscriber_id) AS people
-      FROM campaign_lists cl
-      JOIN lists l ON l.id = cl.list_id
-      JOIN subscriber_lists sl ON sl.list_id = l.id
-      JOIN subscribers s ON s.id = sl.subscriber_id
-     WHERE cl.campaign_id = c.id
-       AND sl.subscriber_id > c.last_subscriber_id AND sl.subscriber_id <= c.max_subscriber_id
-       AND s.id > c.last_subscriber_id AND s.id <= c.max_subscriber_id
-       AND s.status <> 'blocklisted'
-       AND sl.created_at <= c.started_at
-       AND CASE WHEN c.type = 'optin' THEN l.optin = 'double' AND sl.status = 'unconfirmed'
-                WHEN l.optin = 'double' THEN sl.status = 'confirmed'
-                ELSE sl.status <> 'unsubscribed' END
-) AS tail
+       SELECT count(DISTINCT sl.subscriber_id) AS people
+         FROM campaign_lists cl
+         JOIN lists l ON l.id = cl.list_id
+         JOIN subscriber_lists sl ON sl.list_id = l.id
+         JOIN subscribers s ON s.id = sl.subscriber_id
+        WHERE cl.campaign_id = c.id
+          AND sl.subscriber_id > c.last_subscriber_id AND sl.subscriber_id <= c.max_subscriber_id
+          AND s.id > c.last_subscriber_id AND s.id <= c.max_subscriber_id
+          AND s.status <> 'blocklisted'
+          AND sl.created_at <= c.started_at
+          AND CASE WHEN c.type = 'optin' THEN l.optin = 'double' AND sl.status = 'unconfirmed'
+                   WHEN l.optin = 'double' THEN sl.status = 'confirmed'
+                   ELSE sl.status <> 'unsubscribed' END
+ ) AS tail
  WHERE c.by_blocklisted
    AND tail.people <= knobs.workers
  ORDER BY c.id;

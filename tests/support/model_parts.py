@@ -17,7 +17,7 @@ class Behaviour:
     pipes: bool = True
     """3.0.0 on: a pipe counts what was sent, can be stopped and cleans up; the queue grows with the rate."""
     cut_before_filter: bool = False
-    """To 3.0.0: a batch is cut before people who may not be mailed are taken out; an empty rest is the end."""
+    """To 3.0.0: a batch is cut before people not to be mailed are taken out; an empty rest is the end."""
     counts_blocklisted: bool = False
     """To 3.0.0: `to_send` and the ceiling count blocklisted people (M13)."""
     draft_counts: bool = False

@@ -1,4 +1,4 @@
-"""Owns the replay of a recorded incident by the sender's model: its people, settings and steps at their times."""
+"""Owns the replay of a recorded incident by the sender's model: its people, settings and timed steps."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class Replay:
     def schedule(self, moment: int, found: re.Match[str]) -> None:
         """Schedule the step's campaign for the second that its row tells."""
         self.server.advance(moment)
-        number = found["n"] or found["m"]
+        number = found["n"]
         due = datetime.fromisoformat(self.record.incident["campaigns"][number]["row"]["send_at"])
         self.senders[int(number)].schedule(due.timestamp() - self._zero)
 
@@ -175,7 +175,7 @@ class Replay:
         self.compared.append((number, Figures(mine.status, *map(int, seen.groups())), mine))
 
     def look_drained(self, moment: int, found: re.Match[str]) -> None:
-        """Compare the figures after a drain: the recorder waited for it, so wait as well, at most two seconds more."""
+        """Compare the figures after a drain: the recorder waited for it, so wait as well, a little."""
         sender = self.senders[int(found["n"] or self.record.campaigns[0])]
         self.server.advance(moment)
         self.server.advance(moment + _PATIENCE, lambda: not sender.pipe_open)
@@ -220,15 +220,16 @@ _STEPS: Final[tuple[tuple[str, Callable[[Replay, int, re.Match[str]], None]], ..
     (r"Pause pressed on campaign (?P<n>\d+)", _on(Sender.pause)),
     (r"campaign (?P<n>\d+): status set to paused", _on(Sender.pause)),
     (r"campaign (?P<n>\d+): status set to cancelled", _on(Sender.cancel)),
-    (r"campaign (?P<n>\d+) scheduled (\d+) s ahead|campaign (?P<m>\d+): status set to scheduled", Replay.schedule),
+    (r"campaign (?P<n>\d+):? (status set to )?scheduled", Replay.schedule),
     (r"killed with SIGKILL|stopped with SIGTERM", lambda play, at, _: play.kill(at)),
     (r"listmonk started again", lambda play, at, _: play.boot(at)),
-    (r"settings saved: \{'app.message_sliding_window_rate': (?P<rate>\d+)\}", lambda play, _, found: play.save(found)),
+    (r"settings saved: \{'app.message_sliding_window_rate': (?P<rate>\d+)\}",
+     lambda play, _, found: play.save(found)),
     (r"Restart pressed", lambda play, at, _: play.restart(at)),
     (r"listmonk v(?P<version>[\d.]+) --upgrade", lambda play, _, found: play.upgrade(found)),
     # What the recorder looked at, or waited for.
-    (r"row as the kill left it|row after the stop|before Start|asleep in the window|due for more than"
-     r"|refuses everything after|picked up behind|paused again before", Replay.look),
+    (r"row (as the kill left it|after the stop)|before Start|asleep in the window", Replay.look),
+    (r"refuses everything after|picked up behind|paused again before|due for more than", Replay.look),
     (r"campaign (?P<n>\d+) (paused|cancelled): |paused cleanly", Replay.look_drained),
     (r"campaign (?P<n>\d+) is (?P<status>\w+): ", Replay.await_status),
     (r"is up again|after the finished ones|tables taken", lambda *_: None),

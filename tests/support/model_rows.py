@@ -29,10 +29,10 @@ def write_to_database(  # noqa: PLR0913 - what a history leaves behind has this 
     """Write a model's people, list, subscriptions, settings and campaign, in one transaction.
 
     `now` is what the model's clock becomes (default: the present); returned is the moment of its second 0.
-    Subscriptions date from 90 days before it, but for those who `joined` at a second. `unsubscribed` are people
-    no longer in the model's lists, with the second they left. The unconfirmed make the list one with double
-    opt-in. Needs empty tables, or another `campaign_id` and `list_id` and people who are not in it yet. Search
-    path and schema are the connection's.
+    Subscriptions date from 90 days before it, but for those who `joined` at a second. `unsubscribed` are
+    people no longer in the model's lists, with the second they left. The unconfirmed make the list one with
+    double opt-in. Needs empty tables, or another `campaign_id` and `list_id` and people who are not in it
+    yet. The schema is the connection's search path.
     """
     zero = (now or datetime.now(UTC)) - timedelta(seconds=sender.now)
     left, newcomers = unsubscribed or {}, joined or {}
@@ -114,9 +114,9 @@ def _write_campaign(  # noqa: PLR0913 - handed through
         return None if seconds is None else zero + timedelta(seconds=seconds)
 
     conn.execute(
-        "INSERT INTO campaigns (id, uuid, name, subject, from_email, body, content_type, tags, type, messenger,"
-        " template_id, archive_template_id, status, sent, to_send, last_subscriber_id, max_subscriber_id,"
-        " send_at, started_at, created_at, updated_at)"
+        "INSERT INTO campaigns (id, uuid, name, subject, from_email, body, content_type, tags, type,"
+        " messenger, template_id, archive_template_id, status, sent, to_send, last_subscriber_id,"
+        " max_subscriber_id, send_at, started_at, created_at, updated_at)"
         " VALUES (%s, %s, %s, 'Subject', 'sender@example.test', 'Body', 'plain', '{}', 'regular', 'email',"
         " NULL, NULL, %s::campaign_status, %s, %s, %s, %s, %s, %s, %s, %s)",
         [campaign_id, uuid.uuid4(), name, row.status,

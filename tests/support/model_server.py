@@ -31,7 +31,8 @@ class Server:
     """A listmonk server on a simulated clock of milliseconds, with all of its campaigns."""
 
     def __init__(
-        self, version: str, settings: Settings, *, seed: int = 0, races: bool = False, relay_seconds: float = 0.0
+        self, version: str, settings: Settings, *,
+        seed: int = 0, races: bool = False, relay_seconds: float = 0.0,
     ) -> None:
         self.clock = 0
         self.campaigns: list[Campaign] = []
@@ -56,7 +57,7 @@ class Server:
         self.alive = True
 
     def kill(self) -> None:
-        """End the server as SIGKILL, SIGTERM, a crash or the page's Restart do: nothing is written any more."""
+        """End the server as SIGKILL, SIGTERM, a crash or the page's Restart do: nothing more is written."""
         self._forget()
         self.alive = False
 
@@ -248,7 +249,7 @@ class Server:
             self._count_error(pipe)
         else:
             campaign.mails[person] = campaign.mails.get(person, 0) + 1
-            # A real worker counts the message down before it stores count and id: a run's last may be too late.
+            # A real worker counts a message down before it stores count and id: the last may be too late.
             if not (self._races and pipe.pending == 1 and self._chance.random() < _LATE):
                 pipe.sent += 1
                 pipe.last = max(pipe.last, person)

@@ -1,0 +1,152 @@
+"""Owns what `repair --apply` and `undo --apply` share: asking, the looks within the transaction, and the last word."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from listmonk_doctor import __version__
+from listmonk_doctor.commands._failures import say
+from listmonk_doctor.commands._options import STATE
+from listmonk_doctor.commands._session import Countdown, Database
+from listmonk_doctor.errors import RefusedError, UsageError
+from listmonk_doctor.listmonk.versions import behaves
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from listmonk_doctor.database.connection import Connection
+    from listmonk_doctor.repair.apply import ApplyResult
+    from listmonk_doctor.repair.plan import Diagnosis, Plan
+
+IN_JOURNAL = "what was committed by then is in the journal: `listmonk-doctor history` lists it."
+
+
+def confirm(question: str, *, yes: bool, saved: bool = False) -> None:
+    """Ask on a terminal (only "yes" will do); off a terminal want --yes, or a plan file (`saved`).
+
+    Raises UsageError off a terminal without either, RefusedError where the answer is not yes.
+    """
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if saved:
+            return
+        raise UsageError(
+            "There is no terminal to ask on, so nothing was applied.",
+            hint="Add --yes; or save the plan with --plan-out FILE, look at it, and apply it with --plan FILE --apply.",
+        )
+    sys.stderr.write(f"{question} Type yes to go on: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() != "yes":
+        raise RefusedError("Not confirmed; nothing was changed.")
+
+
+class Reader:
+    """Reads within the transaction of `apply` what a plan rests on; both readings of a plan share nothing."""
+
+    def __init__(self, database: Database, *, app_stopped: bool) -> None:
+        self.database = database
+        self.app_stopped = app_stopped
+
+    def _diagnosis(self, conn: Connection, plan: Plan) -> Diagnosis | None:
+        from listmonk_doctor.repair.diagnose import diagnose_in
+
+        with conn.cursor() as cursor:
+            found = diagnose_in(cursor, [plan.campaign_id], server=None, app_stopped=self.app_stopped)
+        return found.get(plan.campaign_id)
+
+    def reprice(self, conn: Connection, plan: Plan) -> Plan | None:
+        """Make the plan anew from today's rows; None where its strategy is refused or gone."""
+        from listmonk_doctor.commands import _undoing
+        from listmonk_doctor.repair.diagnose import make_plan
+
+        if plan.undoes is not None:
+            return _undoing.priced(conn, plan, self.database.schema)
+        said = self._diagnosis(conn, plan)
+        option = said.option(plan.strategy, plan.prefer) if said else None
+        if said is None or option is None or option.refusal:
+            return None
+        return make_plan(said, option, reason=plan.reason)
+
+    def audience(self, conn: Connection, plan: Plan) -> Mapping[str, Any]:
+        """Read today's audience as a plan guards it: a count and a digest."""
+        said = self._diagnosis(conn, plan)
+        return said.examination.facts["audience"] if said else {"count": 0, "digest": ""}
+
+
+def server_check(database: Database, *, app_stopped: bool) -> Any:  # noqa: ANN401 - a function for `apply`
+    """Return the check that `apply` makes before it locks the row: by two looks of a session of its own."""
+    from datetime import UTC, datetime
+
+    from listmonk_doctor.database.connection import connect
+    from listmonk_doctor.listmonk.facts import read_campaigns
+    from listmonk_doctor.listmonk.server import PERIOD, one_look_state, two_looks
+    from listmonk_doctor.repair.gate import may_write
+
+    def check(conn: Connection, plan: Plan) -> None:
+        with conn.cursor() as cursor:
+            campaign = read_campaigns(cursor, [plan.campaign_id])[plan.campaign_id]
+            now = cursor.execute("SELECT clock_timestamp()").fetchall()[0][0] or datetime.now(UTC)
+        unschedule = plan.strategy == "unschedule" and plan.undoes is None
+        if unschedule and may_write(
+            campaign, now=now, running=True, pipe="open", app_stopped=False, unschedule=True,
+        ).open:
+            return
+        countdown = Countdown()
+        with connect(database.target) as watch:
+            try:
+                state = two_looks(
+                    watch, database.schema, [campaign.id], heartbeat=behaves("heartbeat", database.version),
+                    at_least=PERIOD if campaign.status == "running" else 0.0, on_wait=countdown.show,
+                )
+            finally:
+                countdown.end()
+        gate = may_write(
+            campaign, now=now, running=state.running, pipe=state.pipes[campaign.id], app_stopped=app_stopped,
+            unschedule=unschedule,
+        )
+        if not gate.open:
+            raise RefusedError(
+                f"Campaign {campaign.id} may not be written now: {gate.because}.",
+                hint=f"Nothing was written. What was seen: {state.because}.",
+            )
+
+    del one_look_state
+    return check
+
+
+def run(
+    database: Database, plans: Sequence[Plan], *, undo_out: Path | None, app_stopped: bool,
+) -> ApplyResult:
+    """Apply plans as one run, and keep in mind for Ctrl-C that something may be written from here on."""
+    from listmonk_doctor.repair.apply import apply
+
+    reader = Reader(database, app_stopped=app_stopped)
+    STATE.written = IN_JOURNAL
+    result = apply(
+        database.conn, plans, schema=database.schema, reprice=reader.reprice, audience=reader.audience,
+        check_server=server_check(database, app_stopped=app_stopped), undo_out=undo_out, version=__version__,
+    )
+    if not any(each.applied for each in result.campaigns):
+        STATE.written = ""
+    return result
+
+
+def place_of(undo_out: Path | None) -> Path:
+    """Return where the undo script goes: as asked, else the current folder. Raises UsageError where it cannot be."""
+    place = undo_out or Path.cwd()
+    folder = place if place.is_dir() else place.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(
+            f"The undo script cannot be written to {folder}; nothing was changed.", hint="Name a place with --undo-out.",
+        )
+    return place
+
+
+def tell_undo(result: ApplyResult) -> None:
+    """Say on stderr where the undo script is (the page on stdout says it, too)."""
+    if result.undo_file and STATE.verbose:
+        say(f"The undo script is {result.undo_file}")

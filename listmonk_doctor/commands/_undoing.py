@@ -1,0 +1,79 @@
+"""Owns the price of an undo: the campaign diagnosed as it would be once the run is taken back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from psycopg import Cursor
+
+    from listmonk_doctor.database.connection import Connection
+    from listmonk_doctor.listmonk.campaign import Campaign
+    from listmonk_doctor.listmonk.server import ServerState
+    from listmonk_doctor.repair.plan import Diagnosis, Plan
+
+TIMES = ("started_at", "updated_at", "send_at")
+
+
+def undone(campaign: Campaign, plan: Plan) -> Campaign:
+    """Return the campaign's row as an undo would leave it."""
+    from listmonk_doctor.listmonk.campaign import CampaignList
+
+    columns: dict[str, Any] = {}
+    lists = list(campaign.lists)
+    for change in plan.changes:
+        row = change.after or {}
+        if change.table == "campaigns":
+            columns |= {
+                name: datetime.fromisoformat(value) if name in TIMES and isinstance(value, str) else value
+                for name, value in row.items()
+            }
+        elif change.table == "campaign_lists" and change.before is None:
+            lists.append(CampaignList(row["id"], row.get("list_id"), str(row.get("list_name") or ""), None))
+    return replace(campaign, **columns, lists=tuple(lists))
+
+
+def diagnosis(cursor: Cursor[Any], plan: Plan, server: ServerState | None) -> Diagnosis | None:
+    """Diagnose the campaign as it would be after the undo, in the cursor's transaction; None where it is gone."""
+    from listmonk_doctor.diagnosis.account import bounds
+    from listmonk_doctor.diagnosis.examine import examine, read_figures
+    from listmonk_doctor.repair.advice import advise
+    from listmonk_doctor.repair.plan import Diagnosis
+    from listmonk_doctor.repair.pricing import Case
+    from listmonk_doctor.repair.strategies import Setting, options
+
+    today = read_figures(cursor, [plan.campaign_id]).get(plan.campaign_id)
+    if today is None:
+        return None
+    figures = replace(today, campaign=undone(today.campaign, plan))
+    seen = examine(
+        figures,
+        running=server.running if server else None,
+        scanners=server.scanners if server else 0,
+        pipe=server.pipes.get(plan.campaign_id, "not-looked") if server else "not-looked",
+        because=server.because if server else "",
+    )
+    seen = replace(seen, facts={"audience": {"count": len(figures.audience.now), "digest": figures.audience.digest()}})
+    found = options(Setting(Case(figures, bounds(figures), seen.recipients), seen, "no-duplicates", app_stopped=False))
+    return Diagnosis(seen, found, advise(figures, seen, found))
+
+
+def with_price(plan: Plan, said: Diagnosis) -> Plan:
+    """Return the plan of an undo with its price: that of leaving the campaign as the undo leaves it."""
+    from listmonk_doctor.repair.diagnose import price_of
+
+    nothing = said.option("nothing")
+    guards = {**plan.guards, "audience": said.examination.facts["audience"], "settings": dict(said.examination.settings.raw or {})}
+    return replace(plan, price=price_of(nothing) if nothing else {}, guards=guards if plan.changes else plan.guards)
+
+
+def priced(conn: Connection, plan: Plan, schema: str) -> Plan | None:
+    """Price the plan of an undo anew, in the transaction of `apply`; None where the campaign is gone."""
+    del schema
+    if not plan.changes:
+        return plan
+    with conn.cursor() as cursor:
+        said = diagnosis(cursor, plan, None)
+    return with_price(plan, said) if said else None
