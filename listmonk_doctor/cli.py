@@ -32,7 +32,7 @@ class Doctor(TyperGroup):
         args: Sequence[str] | None = None,
         prog_name: str | None = None,
         standalone_mode: bool = True,  # noqa: FBT001, FBT002 - typer's own signature
-        **extra: Any,  # noqa: ANN401 - passed on
+        **extra: Any,
     ) -> int:
         """Run the command; leave with its exit code, or return it outside of standalone mode."""
         STATE.reset()
@@ -42,9 +42,9 @@ class Doctor(TyperGroup):
             sys.stdout.flush()
         except Exception as error:  # noqa: BLE001 - the one handler
             code = report(error)
-        if code == EXIT_INTERRUPTED:
-            STATE.interrupted()
         if standalone_mode:
+            if code == EXIT_INTERRUPTED:
+                STATE.interrupted()
             sys.exit(code)
         return code
 
@@ -72,7 +72,11 @@ def _version(asked: bool) -> None:  # noqa: FBT001 - typer's callback
 def top(
     *,
     version: bool = typer.Option(
-        False, "--version", help="Print the version and leave.", callback=_version, is_eager=True,
+        False,
+        "--version",
+        help="Print the version and leave.",
+        callback=_version,
+        is_eager=True,
     ),
     verbose: Verbose = False,
     quiet: Quiet = False,

@@ -44,6 +44,7 @@ class DoctorError(Exception):
     code: ExitCode = ExitCode.FAILED
 
     def __init__(self, message: str, *, hint: str = "", code: ExitCode | None = None) -> None:
+        """Take the sentence, the hint, and an exit code where it is not the class's own."""
         super().__init__(message)
         self.message = message
         self.hint = hint

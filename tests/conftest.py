@@ -8,6 +8,7 @@ LISTMONK_DOCTOR_TEST_PG_BIN names the bin folder of the PostgreSQL to test again
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 BIN_VARIABLE: Final = "LISTMONK_DOCTOR_TEST_PG_BIN"
+ROOM: Final = 4 << 30
+"""Bytes; a session that loads everything needs a quarter of it."""
 
 # What the developer's shell says about other databases is no business of the tests.
 for _name in [name for name in os.environ if name.startswith("PG") or name.upper().startswith("LISTMONK_DB")]:
@@ -30,23 +33,34 @@ for _name in [name for name in os.environ if name.startswith("PG") or name.upper
 os.environ[FOLDER_VARIABLE] = str(Path(__file__).resolve().parent / "incidents")
 
 
+def memory() -> Path | None:
+    """Return a file system in memory that has room for a session's databases, which are hundreds of small files each.
+
+    None where there is no such thing; a developer's TMPDIR goes first.
+    """
+    shared = Path("/dev/shm")  # noqa: S108 - the server makes a private folder in it
+    if "TMPDIR" in os.environ or not shared.is_dir() or shutil.disk_usage(shared).free < ROOM:
+        return None
+    return shared
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """One throw-away server for the whole session."""
     named = os.environ.get(BIN_VARIABLE)
-    with throwaway(bin_folder=Path(named) if named else None) as running:
+    with throwaway(bin_folder=Path(named) if named else None, parent=memory()) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def databases(server: Server) -> Databases:
-    """The databases of the session's server."""
+    """Make and drop databases on the session's server."""
     return Databases(server)
 
 
 @pytest.fixture
 def empty_db(databases: Databases) -> Iterator[str]:
-    """The DSN of an empty database of the test's own."""
+    """Give the DSN of an empty database of the test's own."""
     name = databases.create()
     yield databases.server.dsn(name)
     databases.drop(name)
@@ -54,7 +68,7 @@ def empty_db(databases: Databases) -> Iterator[str]:
 
 @pytest.fixture
 def incident_db(databases: Databases) -> Iterator[IncidentDatabases]:
-    """Gives databases with a recording in them: `incident_db("seed-v4.1.0", worse=False, fresh=False) -> dsn`."""
+    """Give databases with a recording in them: `incident_db("seed-v4.1.0", worse=False, fresh=False) -> dsn`."""
     maker = IncidentDatabases(databases)
     yield maker
     maker.drop()
@@ -62,10 +76,14 @@ def incident_db(databases: Databases) -> Iterator[IncidentDatabases]:
 
 @pytest.fixture
 def player() -> Callable[..., AbstractContextManager[Player]]:
-    """Plays a recording's scanners on a database: `with player(dsn, "seed-v4.1.0", interval=5.0): ...`."""
+    """Play a recording's scanners in a `with` block: give the DSN, the name and perhaps `interval` in seconds."""
 
     def start(
-        dsn: str, recording: str, *, interval: float = SCAN_INTERVAL, schema: str = "public",
+        dsn: str,
+        recording: str,
+        *,
+        interval: float = SCAN_INTERVAL,
+        schema: str = "public",
     ) -> AbstractContextManager[Player]:
         return play(dsn, open_recording(recording), interval=interval, schema=schema)
 

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = [
-    "BEHAVIOURS", "VERSIONS", "Behaviour", "Resumed", "Row", "Sender", "Server", "Settings",
+    "BEHAVIOURS",
+    "VERSIONS",
+    "Behaviour",
+    "Resumed",
+    "Row",
+    "Sender",
+    "Server",
+    "Settings",
     "resume_from_row",
 ]
 
@@ -43,10 +50,19 @@ class Sender:
     """
 
     def __init__(  # noqa: PLR0913 - a world has this many parts, all but three have defaults
-        self, version: str, audience: Iterable[int], settings: Settings, *,
-        blocklisted: Iterable[int] = frozenset(), unconfirmed: Iterable[int] = frozenset(),
-        fails: Iterable[int] = frozenset(), unrenderable: Iterable[int] = frozenset(),
-        seed: int = 0, races: bool = False, relay_seconds: float = 0.0, server: Server | None = None,
+        self,
+        version: str,
+        audience: Iterable[int],
+        settings: Settings,
+        *,
+        blocklisted: Iterable[int] = frozenset(),
+        unconfirmed: Iterable[int] = frozenset(),
+        fails: Iterable[int] = frozenset(),
+        unrenderable: Iterable[int] = frozenset(),
+        seed: int = 0,
+        races: bool = False,
+        relay_seconds: float = 0.0,
+        server: Server | None = None,
     ) -> None:
         self.server = server or Server(version, settings, seed=seed, races=races, relay_seconds=relay_seconds)
         self.campaign = Campaign(audience, blocklisted, unconfirmed)
@@ -153,8 +169,10 @@ class Sender:
     # ---- what can be done
 
     def set_people(
-        self, audience: Iterable[int],
-        blocklisted: Iterable[int] | None = None, unconfirmed: Iterable[int] | None = None,
+        self,
+        audience: Iterable[int],
+        blocklisted: Iterable[int] | None = None,
+        unconfirmed: Iterable[int] | None = None,
     ) -> None:
         """Change the lists: who is in them from now on (None: those blocklisted or unconfirmed stay so)."""
         kept = self.campaign
@@ -237,10 +255,17 @@ class Resumed:
 
 
 def resume_from_row(  # noqa: PLR0913 - the row's whole world
-    row: Row, audience_now: Iterable[int], settings: Settings, version: str, mails_before: Mapping[int, int],
+    row: Row,
+    audience_now: Iterable[int],
+    settings: Settings,
+    version: str,
+    mails_before: Mapping[int, int],
     *,
-    ineligible: Iterable[int] = frozenset(), unconfirmed: Iterable[int] = frozenset(),
-    fails: Iterable[int] = frozenset(), unrenderable: Iterable[int] = frozenset(), seed: int = 0,
+    ineligible: Iterable[int] = frozenset(),
+    unconfirmed: Iterable[int] = frozenset(),
+    fails: Iterable[int] = frozenset(),
+    unrenderable: Iterable[int] = frozenset(),
+    seed: int = 0,
 ) -> Resumed:
     """Play: a server comes up on this row, Start is pressed if it has to be, and nothing goes wrong any more.
 
@@ -250,8 +275,14 @@ def resume_from_row(  # noqa: PLR0913 - the row's whole world
     given is not changed.
     """
     sender = Sender(
-        version, audience_now, settings, seed=seed,
-        blocklisted=ineligible, unconfirmed=unconfirmed, fails=fails, unrenderable=unrenderable,
+        version,
+        audience_now,
+        settings,
+        seed=seed,
+        blocklisted=ineligible,
+        unconfirmed=unconfirmed,
+        fails=fails,
+        unrenderable=unrenderable,
     )
     server = sender.server
     server.kill()

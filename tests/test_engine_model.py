@@ -1,4 +1,4 @@
-"""Tests of what must always be true of the sender's model, and of the accidents that it must be able to have."""
+"""Tests of what must always be true of the sender's model, and of the accidents that it can have."""
 
 from __future__ import annotations
 
@@ -27,9 +27,12 @@ def worlds(draw: st.DrawFn, versions: tuple[str, ...] = VERSIONS) -> Sender:
     """Draw a started campaign of 1 to 400 people with gaps between their ids, under any settings."""
     people = range(draw(st.integers(1, 5000)), 10_000, draw(st.integers(1, 5)))[: draw(st.integers(1, 400))]
     settings = Settings(
-        batch_size=draw(st.integers(1, 150)), concurrency=draw(st.integers(1, 10)),
-        message_rate=draw(st.integers(1, 20)), window=draw(st.booleans()),
-        window_rate=draw(st.integers(1, 200)), window_seconds=draw(st.sampled_from([2.0, 7.5])),
+        batch_size=draw(st.integers(1, 150)),
+        concurrency=draw(st.integers(1, 10)),
+        message_rate=draw(st.integers(1, 20)),
+        window=draw(st.booleans()),
+        window_rate=draw(st.integers(1, 200)),
+        window_seconds=draw(st.sampled_from([2.0, 7.5])),
     )
     sender = Sender(draw(st.sampled_from(versions)), people, settings, seed=draw(st.integers(0, 99)))
     sender.start()
@@ -88,7 +91,7 @@ def test_kill_loses_what_was_in_flight_and_ends_at_a_boundary(sender: Sender, mo
 @hundred
 @given(worlds(), MOMENTS)
 def test_front_is_no_longer_than_a_second(sender: Sender, moment: float) -> None:
-    """Whoever a worker holds back stands at most concurrency x message rate ranks before the number mailed."""
+    """Whoever a worker holds back is at most concurrency x message rate ranks before the number mailed."""
     sender.run(moment)
     if sender.in_flight:
         rank = sorted(sender.eligible).index(min(sender.in_flight))
@@ -98,7 +101,7 @@ def test_front_is_no_longer_than_a_second(sender: Sender, moment: float) -> None
 @hundred
 @given(worlds(), st.lists(MOMENTS, min_size=1, max_size=4))
 def test_every_hole_lies_in_a_block_before_a_boundary(sender: Sender, moments: list[float]) -> None:
-    """After any number of kills whoever is lost lies within the largest hole and the front before a boundary."""
+    """After any number of kills whoever is lost is within largest hole and front before a boundary."""
     for moment in moments:
         sender.run(moment)
         sender.kill()
@@ -135,7 +138,7 @@ def test_clean_stop_loses_nobody(sender: Sender, moment: float, press: object) -
 @hundred
 @given(worlds(PIPES), MOMENTS, PLACES, PLACES)
 def test_books_balance(sender: Sender, moment: float, refused: set[int], skipped: set[int]) -> None:
-    """rank(cursor) - sent = lost + failed + skipped + sent but not counted, where the cursor can be trusted."""
+    """rank(cursor) - sent = lost + failed + skipped + sent but uncounted, where the cursor can be trusted."""
     people = sorted(sender.eligible)
     fails, unrenderable = ({people[at] for at in places if at < len(people)} for places in (refused, skipped))
     sender.campaign.fails, sender.campaign.unrenderable = frozenset(fails), frozenset(unrenderable)
@@ -215,7 +218,7 @@ def test_start_before_the_drain_finishes_too_early_up_to_4_1(version: str) -> No
 
 @pytest.mark.parametrize("version", PIPES)
 def test_kill_of_a_drain_that_was_started_again_loses_many_batches(version: str) -> None:
-    """A stopped pipe whose row says running again fetches on and throws away: a kill then loses every batch."""
+    """A stopped pipe whose row says running again fetches and throws away: a kill loses each such batch."""
     sender = throttled(version, 3000)
     assert sender.pause()
     assert sender.start()
@@ -228,7 +231,7 @@ def test_kill_of_a_drain_that_was_started_again_loses_many_batches(version: str)
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_run_that_sends_nothing_overwrites_the_cursor_up_to_6_0(version: str) -> None:
-    """M2: a Start with nobody above the cursor writes `to_send` into it on 3.0.0 to 6.0.0; the next mails all."""
+    """M2: a Start with nobody above the cursor writes `to_send` into it; the next one mails all again."""
     people = range(1000, 1300)
     row = Row("paused", 200, 300, 1299, 1299, 5.0, 60.0)
     resumed = resume_from_row(row, people, PLAIN, version, dict.fromkeys(range(1000, 1200), 1))
@@ -296,8 +299,9 @@ def test_races_move_sent_a_little() -> None:
 def test_state_can_be_written_to_a_database(version: str, empty_db: str) -> None:
     """The database then holds the model's row at its times, and exactly its eligible people."""
     settings = Settings(300, 5, 10)
-    sender = Sender(version, range(1000, 3000, 2), settings, blocklisted=range(1001, 1101, 2),
-                    unconfirmed=range(1201, 1301, 2))
+    sender = Sender(
+        version, range(1000, 3000, 2), settings, blocklisted=range(1001, 1101, 2), unconfirmed=range(1201, 1301, 2)
+    )
     sender.start()
     sender.run(15.3)
     sender.kill()

@@ -27,8 +27,8 @@ class Case:
 
 
 PLAIN: Final = Case()
-# 7 is a draft without people, 9 ran while the relay was held back. Pauses came within 50 ms of a burst of mails,
-# and the workers' counters stood not at zero but where earlier campaigns had left them: one burst more or less.
+# 7 is a draft without people, 9 ran while the relay was held back. Pauses came within 50 ms of a burst of
+# mails, and the workers' counters stood where earlier campaigns had left them: one burst more or less.
 HEALTHY: Final = Case((2, 3, 4, 5, 6, 8), seconds=2)
 RECORDINGS: Final = {
     "blockrun-v3.0.0": PLAIN,
@@ -62,10 +62,17 @@ RECORDINGS: Final = {
     "window-stuck-v6.2.0": PLAIN,
 }
 EXACT: Final = (
-    "blockrun-v3.0.0", "m2-backward-v5.0.3", "m2-forward-v6.0.0", "paused-killed-v5.0.3", "quickstart-v4.1.0",
-    "seed-v3.0.0", "seed-v4.1.0", "seed-v6.2.0", "window-stuck-v6.2.0",
+    "blockrun-v3.0.0",
+    "m2-backward-v5.0.3",
+    "m2-forward-v6.0.0",
+    "paused-killed-v5.0.3",
+    "quickstart-v4.1.0",
+    "seed-v3.0.0",
+    "seed-v4.1.0",
+    "seed-v6.2.0",
+    "window-stuck-v6.2.0",
 )
-"""Where nothing hangs on the second: the window, an end or a refusal stopped the sending before the accident."""
+"""Where nothing hangs on the second: window, end or refusal stopped the sending before the accident."""
 
 
 def holes(people: Iterable[int], audience: list[int], longer_than: int) -> list[tuple[int, int]]:
@@ -81,7 +88,7 @@ def holes(people: Iterable[int], audience: list[int], longer_than: int) -> list[
 
 
 def assert_alike(recorded: Figures, played: Figures, audience: list[int], noise: int) -> None:
-    """Compare two moments: status and counts of people to the letter, what hangs on the second within `noise`."""
+    """Compare two moments: counts of people to the letter, what hangs on the second within `noise`."""
 
     def rank(cursor: int) -> int:
         return sum(person <= cursor for person in audience)
@@ -100,9 +107,9 @@ def assert_alike(recorded: Figures, played: Figures, audience: list[int], noise:
 def test_model_ends_where_the_real_server_ended(name: str, seed: int) -> None:
     """The recorded steps, played at their times, leave the recorded row and the recorded holes.
 
-    Allowed noise: one second's mails and the workers' hands, concurrency x (message rate + 1), in `sent`, mails
-    and first ranks of holes; none in status, `to_send`, ceiling, the cursor of a finished campaign, the number
-    of holes and their last ranks (where a pause moved the boundaries: counted from the rank of the pause).
+    Allowed noise: one second's mails and the workers' hands, concurrency x (message rate + 1), in `sent`,
+    mails and first ranks of holes; none in status, `to_send`, ceiling, the cursor of a finished campaign, the
+    number of holes and their last ranks (where a pause moved the boundaries: from the rank of the pause).
     """
     case = RECORDINGS[name]
     play = Replay(name, seed=seed, relay_seconds=case.relay_seconds)

@@ -42,7 +42,9 @@ def test_nobody_takes_no_time() -> None:
 
 @pytest.mark.parametrize("people", [1, 752, 753, 754, 1506, 2601])
 @pytest.mark.parametrize("used", [0, 300, 752])
-@pytest.mark.parametrize("settings", [WINDOW, Settings(concurrency=1, message_rate=1, window_rate=60, window_seconds=60.0)])
+@pytest.mark.parametrize(
+    "settings", [WINDOW, Settings(concurrency=1, message_rate=1, window_rate=60, window_seconds=60.0)]
+)
 def test_a_window_played_message_by_message_lies_within_the_range(people: int, used: int, settings: Settings) -> None:
     """Whatever share of the window is used up at the start, the range holds what really happens."""
     taken = played(people, settings, min(used, settings.window_rate - 1))

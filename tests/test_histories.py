@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HISTORIES = int(os.environ.get("LISTMONK_DOCTOR_HISTORIES", "150"))
-SCHEMAS = {"2.5.1": "v2.5.1", "3.0.0": "v3.0.0", "4.1.0": "v4.1.0", "5.0.3": "v5.0.3", "6.0.0": "v6.0.0", "6.2.0": "v6.2.0"}
-PLAYED = tuple(version for version in VERSIONS if version in SCHEMAS)
+PLAYED = tuple(version for version in VERSIONS if version in ("2.5.1", "3.0.0", "4.1.0", "5.0.3", "6.0.0", "6.2.0"))
 TABLES = "subscriber_lists, subscribers, lists, campaigns, campaign_lists, settings"
 
 
@@ -69,9 +68,13 @@ class History:
         if sender.failed:
             self.contradicted.add("no-failures")
         return TruthOf(
-            at_start=sender.audience_at_start, now=sender.eligible, blocklisted=sender.campaign.blocklisted,
-            fetchable=sender.eligible | sender.campaign.blocklisted, mails=dict(sender.mails),
-            failed=frozenset(sender.failed - sender.mails.keys()), contradicted=frozenset(self.contradicted),
+            at_start=sender.audience_at_start,
+            now=sender.eligible,
+            blocklisted=sender.campaign.blocklisted,
+            fetchable=sender.eligible | sender.campaign.blocklisted,
+            mails=dict(sender.mails),
+            failed=frozenset(sender.failed - sender.mails.keys()),
+            contradicted=frozenset(self.contradicted),
         )
 
 
@@ -84,8 +87,11 @@ def histories(draw: st.DrawFn) -> History:
     ids = [first + index * step for index in range(people)]
     blocked = frozenset(draw(st.lists(st.sampled_from(ids), max_size=20))) if draw(st.booleans()) else frozenset()
     settings = Settings(
-        batch_size=draw(st.integers(1, 120)), concurrency=draw(st.integers(1, 6)), message_rate=draw(st.integers(1, 8)),
-        window=(window := draw(st.booleans())), window_rate=draw(st.integers(5, 100)) if window else 0,
+        batch_size=draw(st.integers(1, 120)),
+        concurrency=draw(st.integers(1, 6)),
+        message_rate=draw(st.integers(1, 8)),
+        window=(window := draw(st.booleans())),
+        window_rate=draw(st.integers(5, 100)) if window else 0,
         window_seconds=draw(st.integers(2, 30)) if window else 0.0,
     )
     audience = [person for person in ids if person not in blocked]
@@ -93,7 +99,8 @@ def histories(draw: st.DrawFn) -> History:
     sender = Sender(version, audience, settings, blocklisted=blocked, fails=fails, seed=draw(st.integers(0, 9)))
     history = History(sender, version)
     history.act("start", draw(st.floats(5.1, 40)))
-    for action in draw(st.lists(st.sampled_from(["pause", "start", "kill", "boot", "boot", "start", "wait"]), max_size=8)):
+    actions = st.sampled_from(["pause", "start", "kill", "boot", "boot", "start", "wait"])
+    for action in draw(st.lists(actions, max_size=8)):
         history.act(action, draw(st.floats(0, 30)))
     if draw(st.booleans()):
         history.act("boot", 0)
@@ -109,7 +116,7 @@ def places(databases: Any) -> Iterator[dict[str, psycopg.Connection[Any]]]:
     for version in PLAYED:
         names.append(databases.create())
         opened[version] = psycopg.connect(databases.server.dsn(names[-1]), autocommit=True)
-        opened[version].execute(demo_sql(f"schema-{SCHEMAS[version]}.sql"))
+        opened[version].execute(demo_sql(f"schema-v{version}.sql"))
     yield opened
     for conn in opened.values():
         conn.close()
@@ -118,7 +125,13 @@ def places(databases: Any) -> Iterator[dict[str, psycopg.Connection[Any]]]:
 
 
 @given(history=histories())
-@effort(max_examples=HISTORIES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=HISTORIES <= 1000)  # noqa: PLR2004
+@effort(
+    max_examples=HISTORIES,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=HISTORIES <= 1000,
+    print_blob=True,
+)
 def test_what_is_said_of_any_history_is_true(places: dict[str, psycopg.Connection[Any]], history: History) -> None:
     """Whatever pauses, kills and restarts a campaign met, the truth lies in every range, group and price."""
     sender, conn = history.sender, places[history.version]
@@ -126,7 +139,10 @@ def test_what_is_said_of_any_history_is_true(places: dict[str, psycopg.Connectio
     conn.execute(f"TRUNCATE {TABLES} CASCADE".encode())
     write_to_database(conn, sender)
     server = SimpleNamespace(
-        running=sender.alive, scanners=int(sender.alive), because="played", xmin={},
+        running=sender.alive,
+        scanners=int(sender.alive),
+        because="played",
+        xmin={},
         pipes={CAMPAIGN: "open" if sender.pipe_open else "none"},
     )
     with snapshot(conn, schema="public", timeout=60.0) as cur:

@@ -50,7 +50,9 @@ def cursor(empty_db: str) -> Iterator[Cursor[Any]]:
         (" Spring edition ", 7, 3),
     ],
 )
-def test_an_id_beats_a_uuid_beats_a_name_beats_a_part(cursor: Cursor[Any], wanted: str, campaign: int, grade: int) -> None:
+def test_an_id_beats_a_uuid_beats_a_name_beats_a_part(
+    cursor: Cursor[Any], wanted: str, campaign: int, grade: int
+) -> None:
     """The name "7" does not hide campaign 7, and % and _ mean themselves."""
     found = find_campaign(cursor, wanted)
     assert (found.id, found.grade) == (campaign, grade)

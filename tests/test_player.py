@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
+from listmonk_doctor.demo.loading import load
 from listmonk_doctor.demo.player import SCAN_INTERVAL, Player, drops_empty_audiences
 from listmonk_doctor.demo.recording import open_recording, recordings
 
@@ -69,7 +70,9 @@ def test_the_interval_is_listmonks() -> None:
 
 @pytest.mark.parametrize("name", recordings())
 def test_as_many_servers_scan_as_were_recorded(
-    name: str, incident_db: IncidentDatabases, player: PlayerFixture,
+    name: str,
+    incident_db: IncidentDatabases,
+    player: PlayerFixture,
 ) -> None:
     """On entering, each recorded server has scanned and has two sessions; on leaving, none is left."""
     expected = open_recording(name).servers_scanning
@@ -86,7 +89,8 @@ def test_as_many_servers_scan_as_were_recorded(
 
 
 def test_an_open_pipe_beats_at_each_scan_and_nothing_else_changes(
-    incident_db: IncidentDatabases, player: PlayerFixture,
+    incident_db: IncidentDatabases,
+    player: PlayerFixture,
 ) -> None:
     """The row with the open pipe gets a new xmin at each scan, the other rows keep theirs, and no column changes."""
     dsn = incident_db("healthy-v6.2.0")
@@ -127,7 +131,8 @@ def test_two_servers_scan_independently(incident_db: IncidentDatabases, player: 
 
 
 def test_a_due_campaign_without_an_audience_is_picked_up_and_dropped(
-    incident_db: IncidentDatabases, player: PlayerFixture,
+    incident_db: IncidentDatabases,
+    player: PlayerFixture,
 ) -> None:
     """On 4.1.0 the row's xmin and updated_at move at each scan, nothing else does, and a draft is left alone."""
     dsn = incident_db("scheduled-nobody-v4.1.0", fresh=True)
@@ -151,7 +156,9 @@ def test_a_due_campaign_with_an_audience_is_left_alone(incident_db: IncidentData
     """Dropping is for campaigns with nobody to mail: one that has somebody does not move."""
     dsn = incident_db("seed-v4.1.0", fresh=True)
     with onlooker(dsn) as conn:
-        conn.execute("UPDATE campaigns SET status = 'scheduled', started_at = NULL, send_at = now() - interval '1 hour'")
+        conn.execute(
+            "UPDATE campaigns SET status = 'scheduled', started_at = NULL, send_at = now() - interval '1 hour'"
+        )
         before = row_versions(conn)
         with Player(dsn, drops_empty=True, interval=TICK) as playing:
             wait_for_scans(playing, 2)
@@ -182,19 +189,20 @@ def test_it_stops_at_once(incident_db: IncidentDatabases, player: PlayerFixture)
         assert time.monotonic() - begun < 1
 
 
-def test_a_scan_that_fails_is_told(incident_db: IncidentDatabases, player: PlayerFixture) -> None:
+def test_a_scan_that_fails_is_told(incident_db: IncidentDatabases) -> None:
     """A server that died early does not pass for one that scans: leaving raises what ended it."""
     dsn = incident_db("window-stuck-v6.2.0")
-    with onlooker(dsn) as conn, pytest.raises(psycopg.errors.UndefinedTable):
-        with player(dsn, "window-stuck-v6.2.0", interval=TICK):
-            conn.execute("ALTER TABLE campaigns RENAME TO gone")
-            time.sleep(3 * TICK)
+    playing = Player(dsn, interval=TICK)
+    with onlooker(dsn) as conn, ExitStack() as playground:
+        playground.enter_context(playing)
+        conn.execute("ALTER TABLE campaigns RENAME TO gone")
+        time.sleep(3 * TICK)
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            playground.close()
 
 
 def test_another_schema_is_played(empty_db: str) -> None:
     """The tables may live in another schema than public."""
-    from listmonk_doctor.demo.loading import load
-
     recording = open_recording("window-stuck-v6.2.0")
     with psycopg.connect(empty_db, autocommit=True) as conn:
         load(conn, recording, schema="mail")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,11 @@ def rows_of(recording: Recording, table: str) -> list[dict[str, str]]:
 def values(conn: Connection[Any], query: str, *parameters: object) -> list[Any]:
     """Return the first column of a query's rows."""
     return [row[0] for row in conn.execute(query.encode(), parameters or None)]
+
+
+def moved(moment: str, shift: timedelta) -> str:
+    """Return a recorded moment as it should read once it is loaded."""
+    return "None" if moment == r"\N" else str(datetime.fromisoformat(moment) + shift)
 
 
 def first_start(recording: Recording) -> datetime:
@@ -113,16 +119,11 @@ def test_a_recording_is_loaded_whole(name: str, incident_db: IncidentDatabases) 
             names = [column.name for column in cursor.description or ()]
             moments = {column.name for column in cursor.description or () if column.type_display == "timestamptz"}
             loaded = sorted(
-                tuple(str(value) for name, value in zip(names, row, strict=True) if name in moments) + (str(row[0]),)
+                (str(row[0]), *(str(value) for name, value in zip(names, row, strict=True) if name in moments))
                 for row in cursor
             )
             recorded = sorted(
-                tuple(
-                    "None" if row[name] == r"\N" else str(datetime.fromisoformat(row[name]) + shift)
-                    for name in names
-                    if name in moments
-                )
-                + (row[names[0]],)
+                (row[names[0]], *(moved(row[name], shift) for name in names if name in moments))
                 for row in rows_of(recording, table)
             )
             assert loaded == recorded, table
@@ -160,8 +161,6 @@ def test_a_moment_can_be_given(empty_db: str) -> None:
 
 def test_a_version_without_known_tables_is_refused(empty_db: str) -> None:
     """A recording of a version whose tables the demo does not know changes nothing."""
-    import dataclasses
-
     recording = dataclasses.replace(open_recording("seed-v4.1.0"), version="v9.9.9")
     with psycopg.connect(empty_db) as conn:
         with pytest.raises(DoctorError, match=r"schema-v9\.9\.9"):
@@ -171,9 +170,9 @@ def test_a_version_without_known_tables_is_refused(empty_db: str) -> None:
 
 def changed(conn: Connection[Any], table: str, only_in: str, not_in: str) -> list[dict[str, Any]]:
     """Return the rows that are in one schema's table and not in the other's, as JSON."""
-    query = sql.SQL(
-        "SELECT to_jsonb(a) FROM {} a WHERE NOT EXISTS (SELECT FROM {} b WHERE b::text = a::text)"
-    ).format(sql.Identifier(only_in, table), sql.Identifier(not_in, table))
+    query = sql.SQL("SELECT to_jsonb(a) FROM {} a WHERE NOT EXISTS (SELECT FROM {} b WHERE b::text = a::text)").format(
+        sql.Identifier(only_in, table), sql.Identifier(not_in, table)
+    )
     return [row[0] for row in conn.execute(query)]
 
 
@@ -188,7 +187,7 @@ def test_worse_destroys_what_it_says_and_nothing_else(name: str, empty_db: str) 
         deleted, redated = set(loaded.deleted), set(loaded.redated)
         was = {table: changed(conn, table, "good", "bad; schema") for table in ORDER}
         is_now = {table: changed(conn, table, "bad; schema", "good") for table in ORDER}
-        left = set(values(conn, "SELECT id FROM \"bad; schema\".subscribers"))
+        left = set(values(conn, 'SELECT id FROM "bad; schema".subscribers'))
 
     assert deleted <= departed(recording)
     assert len(deleted) == math.ceil(len(departed(recording)) / 50)

@@ -55,6 +55,6 @@ def test_a_scan_is_one_line_per_finding() -> None:
     rows = list(csv.reader(io.StringIO(written)))
     assert rows == [
         ["code", "name", "severity", "table", "id", "label", "detail"],
-        ["LM101", "a-name", "error", "campaigns", "2", "'=HYPERLINK(\"x\"), \"y\"", "10, 20 people"],
+        ["LM101", "a-name", "error", "campaigns", "2", '\'=HYPERLINK("x"), "y"', "10, 20 people"],
     ]
     assert written.endswith("\r\n")

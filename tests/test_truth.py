@@ -18,15 +18,22 @@ if TYPE_CHECKING:
     from listmonk_doctor.demo.recording import Recording
     from listmonk_doctor.repair.plan import Diagnosis
 
-CASES = [pytest.param(name, worse, id=f"{name}{'-worse' if worse else ''}") for name in recordings() for worse in (False, True)]
+CASES = [
+    pytest.param(name, worse, id=f"{name}{'-worse' if worse else ''}")
+    for name in recordings()
+    for worse in (False, True)
+]
 
 
 def diagnosed(conn: psycopg.Connection[Any], recording: Recording) -> dict[int, Diagnosis]:
     """Diagnose every campaign of a loaded recording, with the scanners and pipes that were there."""
     ids = [int(campaign) for campaign in recording.incident["campaigns"]]
     server = SimpleNamespace(
-        running=recording.servers_scanning > 0, scanners=recording.servers_scanning, because="recorded",
-        pipes={campaign: "open" if campaign in recording.open_pipes else "none" for campaign in ids}, xmin={},
+        running=recording.servers_scanning > 0,
+        scanners=recording.servers_scanning,
+        because="recorded",
+        pipes={campaign: "open" if campaign in recording.open_pipes else "none" for campaign in ids},
+        xmin={},
     )
     with snapshot(conn, schema="public", timeout=60.0) as cur:
         return diagnose_in(cur, ids, server=server)  # type: ignore[arg-type]
@@ -44,4 +51,4 @@ def test_what_is_said_of_each_recording_is_true(incident_db: Any, name: str, *, 
 
 def test_every_recording_is_here() -> None:
     """All recordings are there to be tried."""
-    assert len(recordings()) == 39  # noqa: PLR2004
+    assert len(recordings()) == 39

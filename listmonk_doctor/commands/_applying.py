@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from listmonk_doctor import __version__
-from listmonk_doctor.commands._failures import say
 from listmonk_doctor.commands._options import STATE
 from listmonk_doctor.commands._session import Countdown, Database
 from listmonk_doctor.errors import RefusedError, UsageError
@@ -24,20 +23,24 @@ if TYPE_CHECKING:
 IN_JOURNAL = "what was committed by then is in the journal: `listmonk-doctor history` lists it."
 
 
-def confirm(question: str, *, yes: bool, saved: bool = False) -> None:
-    """Ask on a terminal (only "yes" will do); off a terminal want --yes, or a plan file (`saved`).
+def askable() -> bool:
+    """Tell whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
-    Raises UsageError off a terminal without either, RefusedError where the answer is not yes.
-    """
-    if yes:
-        return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        if saved:
-            return
+
+def may_apply(*, yes: bool, saved: bool) -> None:
+    """Raise UsageError where --apply came without a terminal to ask on, without --yes and without a plan file."""
+    if not (yes or saved or askable()):
         raise UsageError(
             "There is no terminal to ask on, so nothing was applied.",
             hint="Add --yes; or save the plan with --plan-out FILE, look at it, and apply it with --plan FILE --apply.",
         )
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on a terminal, where only "yes" will do. Raises RefusedError for any other answer."""
+    if yes or not askable():
+        return
     sys.stderr.write(f"{question} Type yes to go on: ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() != "yes":
@@ -45,7 +48,7 @@ def confirm(question: str, *, yes: bool, saved: bool = False) -> None:
 
 
 class Reader:
-    """Reads within the transaction of `apply` what a plan rests on; both readings of a plan share nothing."""
+    """Reads within the transaction of `apply` what a plan rests on."""
 
     def __init__(self, database: Database, *, app_stopped: bool) -> None:
         self.database = database
@@ -77,13 +80,13 @@ class Reader:
         return said.examination.facts["audience"] if said else {"count": 0, "digest": ""}
 
 
-def server_check(database: Database, *, app_stopped: bool) -> Any:  # noqa: ANN401 - a function for `apply`
+def server_check(database: Database, *, app_stopped: bool) -> Any:
     """Return the check that `apply` makes before it locks the row: by two looks of a session of its own."""
     from datetime import UTC, datetime
 
     from listmonk_doctor.database.connection import connect
     from listmonk_doctor.listmonk.facts import read_campaigns
-    from listmonk_doctor.listmonk.server import PERIOD, one_look_state, two_looks
+    from listmonk_doctor.listmonk.server import PERIOD, two_looks
     from listmonk_doctor.repair.gate import may_write
 
     def check(conn: Connection, plan: Plan) -> None:
@@ -91,21 +94,37 @@ def server_check(database: Database, *, app_stopped: bool) -> Any:  # noqa: ANN4
             campaign = read_campaigns(cursor, [plan.campaign_id])[plan.campaign_id]
             now = cursor.execute("SELECT clock_timestamp()").fetchall()[0][0] or datetime.now(UTC)
         unschedule = plan.strategy == "unschedule" and plan.undoes is None
-        if unschedule and may_write(
-            campaign, now=now, running=True, pipe="open", app_stopped=False, unschedule=True,
-        ).open:
+        if (
+            unschedule
+            and may_write(
+                campaign,
+                now=now,
+                running=True,
+                pipe="open",
+                app_stopped=False,
+                unschedule=True,
+            ).open
+        ):
             return
         countdown = Countdown()
         with connect(database.target) as watch:
             try:
                 state = two_looks(
-                    watch, database.schema, [campaign.id], heartbeat=behaves("heartbeat", database.version),
-                    at_least=PERIOD if campaign.status == "running" else 0.0, on_wait=countdown.show,
+                    watch,
+                    database.schema,
+                    [campaign.id],
+                    heartbeat=behaves("heartbeat", database.version),
+                    at_least=PERIOD if campaign.status == "running" else 0.0,
+                    on_wait=countdown.show,
                 )
             finally:
                 countdown.end()
         gate = may_write(
-            campaign, now=now, running=state.running, pipe=state.pipes[campaign.id], app_stopped=app_stopped,
+            campaign,
+            now=now,
+            running=state.running,
+            pipe=state.pipes[campaign.id],
+            app_stopped=app_stopped,
             unschedule=unschedule,
         )
         if not gate.open:
@@ -114,12 +133,15 @@ def server_check(database: Database, *, app_stopped: bool) -> Any:  # noqa: ANN4
                 hint=f"Nothing was written. What was seen: {state.because}.",
             )
 
-    del one_look_state
     return check
 
 
 def run(
-    database: Database, plans: Sequence[Plan], *, undo_out: Path | None, app_stopped: bool,
+    database: Database,
+    plans: Sequence[Plan],
+    *,
+    undo_out: Path | None,
+    app_stopped: bool,
 ) -> ApplyResult:
     """Apply plans as one run, and keep in mind for Ctrl-C that something may be written from here on."""
     from listmonk_doctor.repair.apply import apply
@@ -127,8 +149,14 @@ def run(
     reader = Reader(database, app_stopped=app_stopped)
     STATE.written = IN_JOURNAL
     result = apply(
-        database.conn, plans, schema=database.schema, reprice=reader.reprice, audience=reader.audience,
-        check_server=server_check(database, app_stopped=app_stopped), undo_out=undo_out, version=__version__,
+        database.conn,
+        plans,
+        schema=database.schema,
+        reprice=reader.reprice,
+        audience=reader.audience,
+        check_server=server_check(database, app_stopped=app_stopped),
+        undo_out=undo_out,
+        version=__version__,
     )
     if not any(each.applied for each in result.campaigns):
         STATE.written = ""
@@ -141,12 +169,7 @@ def place_of(undo_out: Path | None) -> Path:
     folder = place if place.is_dir() else place.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UsageError(
-            f"The undo script cannot be written to {folder}; nothing was changed.", hint="Name a place with --undo-out.",
+            f"The undo script cannot be written to {folder}; nothing was changed.",
+            hint="Name a place with --undo-out.",
         )
     return place
-
-
-def tell_undo(result: ApplyResult) -> None:
-    """Say on stderr where the undo script is (the page on stdout says it, too)."""
-    if result.undo_file and STATE.verbose:
-        say(f"The undo script is {result.undo_file}")

@@ -23,7 +23,10 @@ _PASSWORDS: Final = (
 SQLSTATES: Final = {
     "57014": ("A statement took longer than it may.", "Allow it more time with --timeout SECONDS."),
     "55P03": ("A lock was not to be had within 2 seconds.", "Something else holds the row; try again."),
-    "42501": ("The database role lacks a privilege", "Reading needs SELECT on listmonk's tables: see the README's GRANTs."),
+    "42501": (
+        "The database role lacks a privilege",
+        "Reading needs SELECT on listmonk's tables: see the README's GRANTs.",
+    ),
     "25006": ("This server only reads: it is a standby, or read-only.", "Connect to the primary."),
     "53300": ("The server has no connection left.", "Try again, or connect as a role with reserved connections."),
 }
@@ -117,5 +120,3 @@ def _show_usage(error: typer.TyperException) -> None:
         return
     path = context.command_path if context is not None else "listmonk-doctor"
     tell(error.format_message(), f"{path} --help")
-
-

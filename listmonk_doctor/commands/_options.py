@@ -39,11 +39,14 @@ class Prefer(StrEnum):
 Dsn = Annotated[
     str | None,
     typer.Option(
-        "--dsn", metavar="DSN", help="PostgreSQL URI or key=value string (or LISTMONK_DOCTOR_DSN, PG* variables).",
+        "--dsn",
+        metavar="DSN",
+        help="PostgreSQL URI or key=value string (or LISTMONK_DOCTOR_DSN, PG* variables).",
     ),
 ]
 Service = Annotated[
-    str | None, typer.Option("--service", metavar="NAME", help="A service of pg_service.conf."),
+    str | None,
+    typer.Option("--service", metavar="NAME", help="A service of pg_service.conf."),
 ]
 Config = Annotated[
     list[Path] | None,
@@ -54,7 +57,10 @@ Schema = Annotated[
     typer.Option("--schema", metavar="NAME", help="The schema of listmonk's tables (default: by search_path)."),
 ]
 Timeout = Annotated[
-    float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="The longest that one statement may run."),
+    float,
+    typer.Option(
+        "--timeout", metavar="SECONDS", min=0.1, max=2_000_000, help="The longest that one statement may run."
+    ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say where the connection comes from; show tracebacks.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing when all is well.")]
@@ -63,16 +69,20 @@ OutputFormat = Annotated[
     typer.Option("--format", "-f", help="How the result is written (default: terminal, in a pipe plain)."),
 ]
 Campaign = Annotated[
-    str, typer.Argument(metavar="CAMPAIGN", help="Id, uuid, name, or a part of the name that is unique."),
+    str,
+    typer.Argument(metavar="CAMPAIGN", help="Id, uuid, name, or a part of the name that is unique."),
 ]
 NoLook = Annotated[
-    bool, typer.Option("--no-look", help="Do not wait 11 s for the second look at a server that sends."),
+    bool,
+    typer.Option("--no-look", help="Do not wait 11 s for the second look at a server that sends."),
 ]
 AppStopped = Annotated[
-    bool, typer.Option("--app-stopped", help="Your word that no listmonk runs, where this cannot be seen."),
+    bool,
+    typer.Option("--app-stopped", help="Your word that no listmonk runs, where this cannot be seen."),
 ]
 UnknownVersion = Annotated[
-    bool, typer.Option("--allow-unknown-version", help="Write even though this listmonk is newer than is known."),
+    bool,
+    typer.Option("--allow-unknown-version", help="Write even though this listmonk is newer than is known."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --apply (needed off a terminal).")]
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from listmonk_doctor.listmonk.server import ServerState
     from listmonk_doctor.repair.plan import Diagnosis, Prefer
 
-WAITING: Final = "A listmonk server may be scanning: looking twice, 11 s apart, to see whether it works on this campaign"
+WAITING: Final = (
+    "A listmonk server may be scanning: looking twice, 11 s apart, to see whether it works on this campaign"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +66,20 @@ def opened(where: Where) -> Iterator[Database]:
             version = parse(recorded_versions(cursor)[-1])
         if STATE.verbose:
             say(f'Found listmonk {version} in the schema "{schema}"')
-        _readable(version)
+        if version < OLDEST_READ:
+            raise UnknownSchemaError(
+                f"This listmonk is {version}; before {OLDEST_READ} its tables are not the ones that are read here.",
+                hint=f"Upgrade listmonk to {OLDEST_READ} or later first.",
+            )
         yield Database(conn, schema, version, where.timeout, target, _again(where, target))
 
 
-def _readable(version: Version) -> None:
-    """Refuse a listmonk that is too old, and warn of one that is too new."""
-    if version < OLDEST_READ:
-        raise UnknownSchemaError(
-            f"This listmonk is {version}; before {OLDEST_READ} its tables are not the ones that are read here.",
-            hint=f"Upgrade listmonk to {OLDEST_READ} or later first.",
-        )
-    if version > NEWEST_KNOWN:
+def warn_if_newer(database: Database) -> None:
+    """Warn on stderr of a listmonk that is newer than is known."""
+    if database.version > NEWEST_KNOWN:
         say(
-            f"Warning: this listmonk is {version}, newer than the newest that is known here ({NEWEST_KNOWN}). It is read "
-            f"as if it were {NEWEST_KNOWN}; nothing is written unless --allow-unknown-version is given.",
+            f"Warning: this listmonk is {database.version}, newer than the newest that is known here ({NEWEST_KNOWN}). It "
+            f"is read as if it were {NEWEST_KNOWN}; nothing is written unless --allow-unknown-version is given.",
         )
 
 
@@ -114,8 +115,11 @@ def look(database: Database, campaign_ids: Sequence[int], *, wait: bool = True) 
     countdown = Countdown()
     try:
         return two_looks(
-            database.conn, database.schema, campaign_ids,
-            heartbeat=behaves("heartbeat", database.version), on_wait=countdown.show,
+            database.conn,
+            database.schema,
+            campaign_ids,
+            heartbeat=behaves("heartbeat", database.version),
+            on_wait=countdown.show,
         )
     finally:
         countdown.end()
@@ -131,7 +135,12 @@ def found(database: Database, wanted: str, *, exactly: bool = False) -> Found:
 
 
 def diagnosed(
-    database: Database, campaign_ids: Sequence[int], *, prefer: str, wait: bool = True, app_stopped: bool = False,
+    database: Database,
+    campaign_ids: Sequence[int],
+    *,
+    prefer: str,
+    wait: bool = True,
+    app_stopped: bool = False,
 ) -> dict[int, Diagnosis]:
     """Look at the server and the campaigns' rows, then diagnose the campaigns in one snapshot."""
     from listmonk_doctor.database.snapshot import snapshot
@@ -140,7 +149,11 @@ def diagnosed(
     server = look(database, campaign_ids, wait=wait)
     with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor:
         return diagnose_in(
-            cursor, campaign_ids, server=server, prefer=cast("Prefer", str(prefer)), app_stopped=app_stopped,
+            cursor,
+            campaign_ids,
+            server=server,
+            prefer=cast("Prefer", str(prefer)),
+            app_stopped=app_stopped,
         )
 
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from listmonk_doctor.render.outcome import Outcome
+
 if TYPE_CHECKING:
     from psycopg import Cursor
 
@@ -65,7 +67,11 @@ def with_price(plan: Plan, said: Diagnosis) -> Plan:
     from listmonk_doctor.repair.diagnose import price_of
 
     nothing = said.option("nothing")
-    guards = {**plan.guards, "audience": said.examination.facts["audience"], "settings": dict(said.examination.settings.raw or {})}
+    guards = {
+        **plan.guards,
+        "audience": said.examination.facts["audience"],
+        "settings": dict(said.examination.settings.raw or {}),
+    }
     return replace(plan, price=price_of(nothing) if nothing else {}, guards=guards if plan.changes else plan.guards)
 
 
@@ -77,3 +83,43 @@ def priced(conn: Connection, plan: Plan, schema: str) -> Plan | None:
     with conn.cursor() as cursor:
         said = diagnosis(cursor, plan, None)
     return with_price(plan, said) if said else None
+
+
+def outcome(
+    cursor: Cursor[Any],
+    plan: Plan,
+    server: ServerState,
+    schema: str,
+    *,
+    app_stopped: bool,
+) -> Outcome:
+    """Return what the undo of one campaign would do, or why it is refused: a row that moved, or that is at work."""
+    from listmonk_doctor.errors import DoctorError
+    from listmonk_doctor.repair import guards
+    from listmonk_doctor.repair.gate import may_write
+
+    base = Outcome(plan.campaign_id, plan.campaign_name, changes=plan.changes, plan=plan)
+    if not plan.changes:
+        return base
+    row = guards.read_row(cursor.connection, schema, plan.campaign_id)
+    moved = guards.row_differences(plan, row)
+    if moved:
+        hint = "Since then something else was done with it, which an undo would destroy."
+        return replace(base, refused=f"{'; '.join(moved)}.", hint=hint)
+    from listmonk_doctor.diagnosis.examine import read_figures
+
+    figures = read_figures(cursor, [plan.campaign_id])[plan.campaign_id]
+    said = diagnosis(cursor, plan, server)
+    if said is None:  # pragma: no cover - the row was there a moment ago, in this snapshot
+        raise DoctorError(f"Campaign {plan.campaign_id} is gone.")
+    gate = may_write(
+        figures.campaign,
+        now=figures.now,
+        running=server.running,
+        pipe=server.pipes.get(plan.campaign_id, "not-looked"),
+        app_stopped=app_stopped,
+    )
+    priced_plan = with_price(plan, said)
+    if not gate.open:
+        return replace(base, plan=priced_plan, refused=f"Not now: {gate.because}.", advice=said.advice)
+    return replace(base, plan=priced_plan, advice=said.advice)

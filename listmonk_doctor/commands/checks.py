@@ -35,15 +35,22 @@ def checks(*, output: opt.OutputFormat = None, verbose: opt.Verbose = False) -> 
 
 def as_row(check: "Check") -> dict[str, Any]:
     """Return a check's declaration, with its versions in words."""
-    since, before = check.since and str(check.since), check.before and str(check.before)
-    words = [f"{since} and later" if since and not before else f"from {since}" if since else "", f"before {before}" if before else ""]
     return {
         "code": check.code,
         "name": check.name,
         "severity": check.severity,
         "tags": list(check.tags),
-        "since": since or None,
-        "before": before or None,
-        "versions": " ".join(word for word in words if word) or "all versions",
+        "since": check.since and str(check.since),
+        "before": check.before and str(check.before),
+        "versions": versions(check),
         "text": check.text,
     }
+
+
+def versions(check: "Check") -> str:
+    """Return the versions that a check is for, in words."""
+    if check.since and check.before:
+        return f"{check.since} to before {check.before}"
+    if check.since:
+        return f"{check.since} and later"
+    return f"before {check.before}" if check.before else "all versions"

@@ -1,13 +1,15 @@
 """Owns `examine`: everything that can be said of one campaign."""
 
 # Typer reads the annotations at run time, so they are not postponed.
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from listmonk_doctor.commands import _options as opt
 from listmonk_doctor.commands._output import chosen, emit, emit_json, show
-from listmonk_doctor.commands._session import diagnosed, found, opened
+from listmonk_doctor.commands._scanning import findings_of
+from listmonk_doctor.commands._session import diagnosed, found, opened, warn_if_newer
 from listmonk_doctor.commands.scan import code_of
 
 if TYPE_CHECKING:
@@ -19,12 +21,14 @@ def examine(  # noqa: PLR0913 - one per option
     *,
     ids: Annotated[bool, typer.Option("--ids", help="Give the subscriber ids of each group, too.")] = False,
     prefer: Annotated[
-        opt.Prefer, typer.Option("--prefer", help="What is the lesser evil; the recommendation follows it."),
+        opt.Prefer,
+        typer.Option("--prefer", help="What is the lesser evil; the recommendation follows it."),
     ] = opt.Prefer.NO_DUPLICATES,
     no_look: opt.NoLook = False,
     app_stopped: opt.AppStopped = False,
     fail_on: Annotated[
-        opt.Severity, typer.Option("--fail-on", help="From which severity on a finding makes the exit code 1."),
+        opt.Severity,
+        typer.Option("--fail-on", help="From which severity on a finding makes the exit code 1."),
     ] = opt.Severity.WARNING,
     output: opt.OutputFormat = None,
     dsn: opt.Dsn = None,
@@ -41,11 +45,11 @@ def examine(  # noqa: PLR0913 - one per option
     """
     opt.STATE.say(verbose=verbose, quiet=quiet)
     with opened(opt.Where(dsn, service, tuple(config or ()), schema, timeout)) as database:
+        warn_if_newer(database)
         wanted = found(database, campaign)
         said = diagnosed(database, [wanted.id], prefer=prefer, wait=not no_look, app_stopped=app_stopped)[wanted.id]
-        from listmonk_doctor.repair.deeper import scan_deeply
-
-        report = scan_deeply(database.conn, schema=database.schema, timeout=timeout, only=[wanted.id])
+        report = findings_of(database, said.examination)
+        said = replace(said, examination=replace(said.examination, findings=report.findings))
         _print(said, output, database.again, ids=ids)
     return code_of(report, fail_on)
 

@@ -8,7 +8,6 @@ import typer
 from listmonk_doctor.commands import _options as opt
 from listmonk_doctor.commands._output import chosen, emit, emit_json, show
 from listmonk_doctor.commands.checks import HEADERS, as_row
-from listmonk_doctor.errors import UsageError
 
 
 def explain(
@@ -23,10 +22,8 @@ def explain(
 
     opt.STATE.say(verbose=verbose)
     check = find(code)
-    if check is None:
-        raise UsageError(f'There is no check "{code}".', hint="`listmonk-doctor checks` lists them.")
     if sql:
-        emit([check.sql if isinstance(check.sql, str) else bytes(check.sql).decode()])
+        emit([check.sql.decode()])
         return
     row = as_row(check)
     style = chosen(output)

@@ -8,10 +8,12 @@ import typer
 
 from listmonk_doctor.commands import _options as opt
 from listmonk_doctor.commands._output import chosen, emit, emit_json, show
+from listmonk_doctor.commands._scanning import scanned
 from listmonk_doctor.commands._session import opened
-from listmonk_doctor.errors import ExitCode, UsageError, worst
+from listmonk_doctor.errors import ExitCode, worst
 
 if TYPE_CHECKING:
+    from listmonk_doctor.diagnosis.catalogue import Check
     from listmonk_doctor.diagnosis.report import ScanReport
 
 _ORDER = ("info", "warning", "error")
@@ -20,13 +22,16 @@ _ORDER = ("info", "warning", "error")
 def scan(  # noqa: PLR0913 - one per option
     *,
     fail_on: Annotated[
-        opt.Severity, typer.Option("--fail-on", help="From which severity on a finding makes the exit code 1."),
+        opt.Severity,
+        typer.Option("--fail-on", help="From which severity on a finding makes the exit code 1."),
     ] = opt.Severity.WARNING,
     check: Annotated[
-        list[str] | None, typer.Option("--check", metavar="CODE", help="Report only this check (can be repeated)."),
+        list[str] | None,
+        typer.Option("--check", metavar="CODE", help="Report only this check (can be repeated)."),
     ] = None,
     skip: Annotated[
-        list[str] | None, typer.Option("--skip", metavar="CODE", help="Do not report this check (can be repeated)."),
+        list[str] | None,
+        typer.Option("--skip", metavar="CODE", help="Do not report this check (can be repeated)."),
     ] = None,
     output: opt.OutputFormat = None,
     dsn: opt.Dsn = None,
@@ -42,11 +47,9 @@ def scan(  # noqa: PLR0913 - one per option
     Reads only, never waits. Exits 1 if there are findings, 3 if something could not be checked.
     """
     opt.STATE.say(verbose=verbose, quiet=quiet)
-    codes = _codes(check), _codes(skip)
+    checks = _chosen(check, skip)
     with opened(opt.Where(dsn, service, tuple(config or ()), schema, timeout)) as database:
-        from listmonk_doctor.repair.deeper import scan_deeply
-
-        report = _only(scan_deeply(database.conn, schema=database.schema, timeout=timeout), *codes)
+        report = scanned(database, checks)
         _print(report, output, fail_on, database.again)
     return code_of(report, fail_on)
 
@@ -58,31 +61,15 @@ def code_of(report: "ScanReport", fail_on: str) -> int:
     return int(worst(failed, ExitCode.FINDINGS if counts else ExitCode.OK))
 
 
-def _codes(named: list[str] | None) -> frozenset[str]:
-    """Return checks by code or name as codes. Raises UsageError for one that does not exist."""
-    from listmonk_doctor.diagnosis.catalogue import find
+def _chosen(wanted: list[str] | None, unwanted: list[str] | None) -> "tuple[Check, ...] | None":
+    """Return the checks to run (None: all). Raises UsageError for a check that does not exist."""
+    if not wanted and not unwanted:
+        return None
+    from listmonk_doctor.diagnosis.catalogue import catalogue, find
 
-    found = set()
-    for name in named or ():
-        check = find(name)
-        if check is None:
-            raise UsageError(f'There is no check "{name}".', hint="`listmonk-doctor checks` lists them.")
-        found.add(check.code)
-    return frozenset(found)
-
-
-def _only(report: "ScanReport", wanted: frozenset[str], unwanted: frozenset[str]) -> "ScanReport":
-    """Return the report without the checks that were not asked for."""
-
-    def kept(code: str) -> bool:
-        return (not wanted or code in wanted) and code not in unwanted
-
-    return replace(
-        report,
-        findings=tuple(each for each in report.findings if kept(each.code)),
-        skipped=tuple(each for each in report.skipped if kept(each.code)),
-        failed=tuple(each for each in report.failed if kept(each.code)),
-    )
+    named = {find(each).code for each in wanted or ()} or {each.code for each in catalogue()}
+    named -= {find(each).code for each in unwanted or ()}
+    return tuple(each for each in catalogue() if each.code in named)
 
 
 def _print(report: "ScanReport", output: opt.Format | None, fail_on: str, again: str) -> None:

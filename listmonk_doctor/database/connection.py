@@ -28,7 +28,10 @@ ESSENTIAL: Final = frozenset(
 
 
 def connect(
-    target: Target, *, autocommit: bool = True, application_name: str = APPLICATION_NAME,
+    target: Target,
+    *,
+    autocommit: bool = True,
+    application_name: str = APPLICATION_NAME,
 ) -> Connection:
     """Open a session.
 

@@ -54,7 +54,9 @@ _AT_CONNECT: Final = (
         "The server's pg_hba.conf has no line for this role, database and address.",
     ),
     _Failure(
-        r"FATAL:.*database .* does not exist", "{place} has no database {database}.", "Named by: {origin}.",
+        r"FATAL:.*database .* does not exist",
+        "{place} has no database {database}.",
+        "Named by: {origin}.",
     ),
     _Failure(r"FATAL:.*role .* does not exist", "{place} has no role {role}.", "Named by: {origin}."),
     _Failure(

@@ -75,7 +75,11 @@ class Target:
 
 
 def resolve(
-    dsn: str | None, service: str | None, config: Sequence[Path], environ: Mapping[str, str], cwd: Path,
+    dsn: str | None,
+    service: str | None,
+    config: Sequence[Path],
+    environ: Mapping[str, str],
+    cwd: Path,
 ) -> Target:
     """Return the database that is meant, by the first source that says something.
 
@@ -161,7 +165,10 @@ _NOTHING: Final = ("--dsn", DSN_VARIABLE, "--service", "PGHOST, PGDATABASE or PG
 
 
 def _files(
-    config: Sequence[Path], cwd: Path, *, may_fail: bool,
+    config: Sequence[Path],
+    cwd: Path,
+    *,
+    may_fail: bool,
 ) -> tuple[list[tuple[Path, dict[str, str]]], tuple[str, ...], tuple[str, ...]]:
     """Return the files with a [db] (all of `config`, else the first default one), what was tried, warnings.
 

@@ -1,8 +1,8 @@
-"""Owns one throw-away PostgreSQL server and its folder: a process of its own that outlives its maker just long enough
-to stop the server and remove the folder, however the maker ended.
+"""Owns one throw-away PostgreSQL server and its folder, as a process that outlives its maker to clean up.
 
-It is run as a script (`python -I -S keeper.py`), so it imports the standard library only. It reads one line of JSON
-from stdin, answers in lines of JSON on stdout, and stops the server when stdin ends or at SIGTERM.
+However the maker ended, the server is stopped and the folder removed. The module is run as a script
+(`python -I -S keeper.py`), so it imports the standard library only. It reads one line of JSON from stdin, answers in
+lines of JSON on stdout, and stops the server when stdin ends or at SIGTERM.
 """
 
 from __future__ import annotations
@@ -67,8 +67,9 @@ def server_user() -> dict[str, Any]:
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError:
-        message = "PostgreSQL refuses to run as root, and this machine has no user `nobody` to run it as"
-        raise KeeperError(message) from None
+        raise KeeperError(
+            "PostgreSQL refuses to run as root, and this machine has no user `nobody` to run it as."
+        ) from None
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
@@ -78,16 +79,18 @@ def can_enter(folder: str, user: dict[str, Any]) -> bool:
     return not user or subprocess.run(command, check=False, stderr=subprocess.DEVNULL, cwd="/", **user).returncode == 0
 
 
-def make_folder(user: dict[str, Any]) -> Path:
+def make_folder(wanted: str, user: dict[str, Any]) -> Path:
     """Make the server's private folder (mode 0700) where its user can reach it and a socket's path fits."""
-    for parent in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):  # noqa: S108 - mkdtemp is safe there
-        if len(parent) <= LONGEST_PARENT and os.path.isdir(parent) and can_enter(parent, user):
+    parents = (wanted or tempfile.gettempdir(), "/tmp", "/var/tmp")  # noqa: S108 - mkdtemp is safe there
+    for parent in dict.fromkeys(parents):
+        if len(parent) <= LONGEST_PARENT and Path(parent).is_dir() and can_enter(parent, user):
             folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
             if user:
                 os.chown(folder, user["user"], user["group"])
             return folder
-    message = "there is no temporary folder for a server's socket: the path is too long, or closed to its user"
-    raise KeeperError(message)
+    raise KeeperError(
+        "there is no temporary folder for a server's socket: the path is too long, or closed to its user."
+    )
 
 
 def reachable_binaries(folder: Path, bin_folder: Path, user: dict[str, Any]) -> Path:
@@ -106,19 +109,19 @@ def copy_tree(source: Path, target: Path) -> None:
     """Copy a folder by hard links; a file that others may not read, or on another file system, is really copied."""
 
     def copy(file: str, to: str) -> None:
-        mode = os.stat(file).st_mode
+        mode = Path(file).stat().st_mode
         wanted = 0o755 if mode & 0o100 else 0o644
         if mode & wanted == wanted:
             with contextlib.suppress(OSError):
                 os.link(file, to)
                 return
         shutil.copyfile(file, to)
-        os.chmod(to, wanted)
+        Path(to).chmod(wanted)
 
     if source.is_dir():
         shutil.copytree(source, target, symlinks=True, copy_function=copy)
         for path, _, _ in os.walk(target):
-            os.chmod(path, 0o755)
+            Path(path).chmod(0o755)
 
 
 def locale_options(major: int) -> list[str]:
@@ -157,6 +160,7 @@ class Keeper:
     """One server: its folder, its programs, its process."""
 
     def __init__(self, request: dict[str, Any], folder: Path, user: dict[str, Any]) -> None:
+        """Take the maker's request; nothing runs yet, but binaries out of the user's reach are copied."""
         self.folder = folder
         self.user = user
         self.major: int = request["major"]
@@ -185,8 +189,7 @@ class Keeper:
             command += ["--auth=trust"]
         done = subprocess.run(command, check=False, capture_output=True, cwd="/", env=self.env, **self.user)
         if done.returncode != 0:
-            message = f"initdb failed: {_last_line(done.stderr)}"
-            raise KeeperError(message)
+            raise KeeperError(f"initdb failed: {_last_line(done.stderr)}")
 
     def start(self) -> None:
         """Start the server and wait until it accepts connections."""
@@ -205,15 +208,20 @@ class Keeper:
             command += ["-c", f"{name}={value}"]
         with (self.folder / "log").open("wb") as log:
             self.server = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=self.env,
-                start_new_session=True, **self.user,
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=self.env,
+                start_new_session=True,
+                **self.user,
                 preexec_fn=dying_with_keeper(),  # noqa: PLW1509 - the keeper has one thread only
             )
         deadline = time.monotonic() + START_WITHIN
         while not self.accepts_connections():
             if self.server.poll() is not None or time.monotonic() > deadline:
-                message = f"the server did not start: {_last_line((self.folder / 'log').read_bytes())}"
-                raise KeeperError(message)
+                raise KeeperError(f"the server did not start: {_last_line((self.folder / 'log').read_bytes())}")
             time.sleep(0.005)
 
     def accepts_connections(self) -> bool:
@@ -261,7 +269,7 @@ def keep(request: dict[str, Any]) -> None:
     try:
         signal.signal(signal.SIGTERM, _leave)
         user = server_user()
-        folder = make_folder(user)
+        folder = make_folder(request["parent"], user)
         say(folder=str(folder))
         keeper = Keeper(request, folder, user)
         keeper.initialise()

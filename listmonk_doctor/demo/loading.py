@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from listmonk_doctor.database import sqlfiles
 from listmonk_doctor.errors import DoctorError
 
 if TYPE_CHECKING:
@@ -19,8 +19,17 @@ if TYPE_CHECKING:
     from listmonk_doctor.demo.recording import Recording
 
 ORDER: Final = (
-    "settings", "templates", "lists", "subscribers", "subscriber_lists", "campaigns", "campaign_lists",
-    "links", "link_clicks", "campaign_views", "bounces",
+    "settings",
+    "templates",
+    "lists",
+    "subscribers",
+    "subscriber_lists",
+    "campaigns",
+    "campaign_lists",
+    "links",
+    "link_clicks",
+    "campaign_views",
+    "bounces",
 )
 """The recorded tables, each after those that its foreign keys point to."""
 DELETED_SHARE: Final = 50
@@ -40,13 +49,13 @@ class Loaded:
 
 
 def demo_sql(name: str) -> bytes:
-    """Return a file of sql/demo, from the package or else from the checkout, by its name."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "sql" / "demo", package.parent / "sql" / "demo"):
-        if (folder / name).is_file():
-            return (folder / name).read_bytes()
-    message = f"the demo has no {name}"
-    raise DoctorError(message, hint="the recording is of a version whose tables the demo does not know")
+    """Return a file of sql/demo. Raises DoctorError where there is none of that name."""
+    try:
+        return sqlfiles.read(f"demo/{name}")
+    except FileNotFoundError:
+        raise DoctorError(
+            f"The demo has no {name}.", hint="The recording is of a version whose tables the demo does not know."
+        ) from None
 
 
 def load(
@@ -106,7 +115,11 @@ def _time_columns(conn: Connection[tuple[object, ...]], schema: str) -> dict[str
 
 
 def _fill(
-    conn: Connection[tuple[object, ...]], table: str, text: str, times: set[str], shift: timedelta,
+    conn: Connection[tuple[object, ...]],
+    table: str,
+    text: str,
+    times: set[str],
+    shift: timedelta,
 ) -> None:
     """Copy rows by the header's column names into a staging table, and from there with their times moved."""
     from psycopg import sql
@@ -129,7 +142,8 @@ def _fill(
 
 
 def _worsen(
-    conn: Connection[tuple[object, ...]], recording: Recording,
+    conn: Connection[tuple[object, ...]],
+    recording: Recording,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Destroy dates and people; return whose."""
     redated = _ids(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from listmonk_doctor.demo.loading import demo_sql
 
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
@@ -32,7 +31,7 @@ class Player:
     5.0.0 do. A scan that fails ends its server and is raised when the player is left.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a default
         self,
         dsn: str,
         *,
@@ -42,6 +41,7 @@ class Player:
         interval: float = SCAN_INTERVAL,
         schema: str = "public",
     ) -> None:
+        """Take `interval` in seconds; nothing runs before the player is entered."""
         self._servers = [
             _Server(
                 dsn,
@@ -69,7 +69,10 @@ class Player:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Stop the servers; raise what ended one of them early, unless something is being raised already."""
         for server in self._servers:
@@ -83,7 +86,14 @@ class _Server:
     """One server: two sessions and a thread that ticks."""
 
     def __init__(  # noqa: PLR0913 - a record of what the player was told
-        self, dsn: str, *, pipes: list[int], drops_empty: bool, schema: str, interval: float, delay: float,
+        self,
+        dsn: str,
+        *,
+        pipes: list[int],
+        drops_empty: bool,
+        schema: str,
+        interval: float,
+        delay: float,
     ) -> None:
         self.scans = 0
         self.failure: Exception | None = None
@@ -142,7 +152,11 @@ class _Server:
 
 @contextlib.contextmanager
 def play(
-    dsn: str, recording: Recording, *, interval: float = SCAN_INTERVAL, schema: str = "public",
+    dsn: str,
+    recording: Recording,
+    *,
+    interval: float = SCAN_INTERVAL,
+    schema: str = "public",
 ) -> Iterator[Player]:
     """Play the servers that were scanning when the recording was made, for the length of a `with` block."""
     with Player(

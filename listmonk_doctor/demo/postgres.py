@@ -31,6 +31,7 @@ class Server:
     """A running throw-away server; it stops with `stop()`, or when this process ends in whatever way."""
 
     def __init__(self, keeper: subprocess.Popen[str], folder: Path, major: int, answer: Mapping[str, Any]) -> None:
+        """Take over from `start`, which is the way to get one."""
         self._keeper = keeper
         self._port: int = answer["port"]
         self._password: str = answer["password"]
@@ -59,10 +60,14 @@ class Server:
 
 @contextlib.contextmanager
 def throwaway(
-    *, bin_folder: Path | None = None, settings: Mapping[str, str] | None = None, sockets: bool | None = None,
+    *,
+    bin_folder: Path | None = None,
+    settings: Mapping[str, str] | None = None,
+    sockets: bool | None = None,
+    parent: Path | None = None,
 ) -> Iterator[Server]:
     """Give a server for the length of a `with` block; see `start`."""
-    server = start(bin_folder=bin_folder, settings=settings, sockets=sockets)
+    server = start(bin_folder=bin_folder, settings=settings, sockets=sockets, parent=parent)
     try:
         yield server
     finally:
@@ -74,29 +79,37 @@ def start(
     bin_folder: Path | None = None,
     settings: Mapping[str, str] | None = None,
     sockets: bool | None = None,
+    parent: Path | None = None,
     outlive: float = 0.0,
 ) -> Server:
     """Start a throw-away server and return it once it accepts connections (about one second).
 
     `bin_folder` holds initdb and postgres (default: `find_binaries`), `settings` are put above the launcher's own,
-    `sockets` False listens on 127.0.0.1 with a random password (default: where there are no unix sockets), `outlive`
-    is for how many seconds the server may outlive this process. Raises DoctorError where no server can be had.
+    `sockets` False listens on 127.0.0.1 with a random password (default: where there are no unix sockets), `parent`
+    is where its folder is made (default: where temporary files go), `outlive` is for how many seconds the server may outlive this process. Raises DoctorError where no server can be had.
     """
     programs = bin_folder or find_binaries()
     major = major_of(programs)
     if major is None:
-        message = f"{programs} holds no PostgreSQL server that runs on this machine"
-        raise DoctorError(message, hint="name a folder that holds initdb and postgres")
+        raise DoctorError(
+            f"{programs} holds no PostgreSQL server that runs on this machine.",
+            hint="Name a folder that holds initdb and postgres.",
+        )
     request = {
         "bin": str(programs.absolute()),
         "major": major,
         "settings": dict(settings or {}),
         "sockets": hasattr(socket, "AF_UNIX") and os.name != "nt" if sockets is None else sockets,
+        "parent": str(parent or ""),
         "outlive": outlive,
     }
-    keeper = subprocess.Popen(  # noqa: S603 - our own script, no shell
+    keeper = subprocess.Popen(
         [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py"))],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
     )
     try:
         folder, answer = _ask(keeper, request)
@@ -119,8 +132,11 @@ def _ask(keeper: subprocess.Popen[str], request: dict[str, Any]) -> tuple[Path, 
         if "port" in answer or "error" in answer:
             break
     if "port" not in answer:
-        message = f"no throw-away PostgreSQL can be started: {answer.get('error', 'its keeper ended early')}"
-        raise DoctorError(message, hint=f"point {BIN_VARIABLE} to the bin folder of another PostgreSQL")
+        shutil.rmtree(answer.get("folder", ""), ignore_errors=True)
+        raise DoctorError(
+            f"No throw-away PostgreSQL can be started: {answer.get('error', 'its keeper ended early.')}",
+            hint=f"Point {BIN_VARIABLE} to the bin folder of another PostgreSQL.",
+        )
     return Path(answer["folder"]), answer
 
 
@@ -148,14 +164,15 @@ def find_binaries() -> Path:
     named = os.environ.get(BIN_VARIABLE)
     if named:
         if major_of(Path(named)) is None:
-            message = f"{BIN_VARIABLE} is set to {named}, which holds no PostgreSQL server that runs on this machine"
-            raise DoctorError(message, hint="it must be the folder that holds initdb and postgres; or unset it")
+            raise DoctorError(
+                f"{BIN_VARIABLE} is set to {named}, which holds no PostgreSQL server that runs on this machine.",
+                hint="It must be the folder that holds initdb and postgres; or unset it.",
+            )
         return Path(named)
     for folder in _candidates():
         if major_of(folder) is not None:
             return folder
-    message = "no PostgreSQL server was found on this machine"
-    raise DoctorError(message, hint="pip install 'listmonk-doctor[demo]'")
+    raise DoctorError("No PostgreSQL server was found on this machine.", hint="pip install 'listmonk-doctor[demo]'")
 
 
 def major_of(folder: Path) -> int | None:
@@ -163,8 +180,11 @@ def major_of(folder: Path) -> int | None:
     if not (folder / f"initdb{_ENDING}").is_file():
         return None
     try:
-        answer = subprocess.run(  # noqa: S603
-            [str(folder / f"postgres{_ENDING}"), "--version"], check=True, capture_output=True, text=True,
+        answer = subprocess.run(
+            [str(folder / f"postgres{_ENDING}"), "--version"],
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
@@ -180,7 +200,7 @@ def _candidates() -> Iterator[Path]:
             yield Path(place) / "pginstall" / "bin"
     tool = shutil.which("pg_config")
     if tool:
-        answer = subprocess.run([tool, "--bindir"], check=False, capture_output=True, text=True)  # noqa: S603
+        answer = subprocess.run([tool, "--bindir"], check=False, capture_output=True, text=True)
         yield Path(answer.stdout.strip())
     installed = Path("/usr/lib/postgresql").glob("*/bin")
     yield from sorted(installed, key=lambda folder: (len(folder.parent.name), folder.parent.name), reverse=True)

@@ -110,8 +110,9 @@ def open_recording(name: str) -> Recording:
         path = folder / f"{name}{_ENDING}"
         if "/" not in name and path.is_file():
             return _read(name, path)
-    message = f"there is no recording named {name}"
-    raise DoctorError(message, hint=f"there are: {', '.join(recordings()) or 'none at all'}")
+    raise DoctorError(
+        f"There is no recording named {name}.", hint=f"There are: {', '.join(recordings()) or 'none at all'}."
+    )
 
 
 def _read(name: str, path: Path) -> Recording:

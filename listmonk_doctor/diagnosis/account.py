@@ -37,7 +37,7 @@ def bounds(figures: Figures) -> Bounds:
     fetched = figures.fetched
     most = min(figures.at_start.high, len(fetched) + figures.invisible)
     overcount = 0 if settled(figures) else figures.settings.flush
-    if figures.counts_fetched or figures.can_start_over and not settled(figures):
+    if figures.counts_fetched or (figures.can_start_over and not settled(figures)):
         least = reached
     else:
         least = max(reached, campaign.sent - overcount - len(figures.newcomers_below))
@@ -65,7 +65,7 @@ def settled(figures: Figures) -> bool:
 
 
 def judge(figures: Figures) -> Verdict:
-    """Return the verdict by "From figures to a verdict": incomplete only where sending has ended and people are left."""
+    """Return the verdict: incomplete is said only where sending has ended and people are left."""
     status = figures.campaign.status
     if not figures.started and status in ("draft", "scheduled"):
         return "not-started"

@@ -74,10 +74,25 @@ def _skipped(figures: Figures) -> Block:
     short = max(0, figures.rank_by_dates(_end(figures)) - figures.campaign.sent) + len(figures.newcomers_below)
     block = _stretch(figures, last_rank - short - figures.settings.front + 1, last_rank, "")
     return Block(
-        block.first_id, max(block.last_id, last_id), block.first_rank, block.last_rank,
+        block.first_id,
+        max(block.last_id, last_id),
+        block.first_rank,
+        block.last_rank,
         len(between(figures.audience.members, block.first_id - 1, max(block.last_id, last_id))),
         f"a cursor overwritten with {figures.campaign.to_send:,} skips whoever lies below that id",
     )
+
+
+def in_hand(figures: Figures) -> Block | None:
+    """Return the block before the cursor of a row that has not ended: what is fetched and not counted as sent yet.
+
+    It reaches down by the workers' ragged front, too. None where everything fetched was counted.
+    """
+    if figures.ended or figures.ahead <= 0:
+        return None
+    end = figures.rank_by_dates(figures.campaign.cursor)
+    first = end - figures.ahead - figures.settings.front + 1
+    return _stretch(figures, first, end, "fetched and not counted as sent yet")
 
 
 def pinned(figures: Figures) -> Block | None:
@@ -96,8 +111,12 @@ def pinned(figures: Figures) -> Block | None:
     first = figures.campaign.sent + 1 - figures.settings.front - abs(figures.residual)
     block = _stretch(figures, first, end, "the last batch had been fetched when the stop came")
     return Block(
-        block.first_id, figures.campaign.ceiling, block.first_rank, end,
-        len(between(figures.audience.members, block.first_id - 1, figures.campaign.ceiling)), block.because,
+        block.first_id,
+        figures.campaign.ceiling,
+        block.first_rank,
+        end,
+        len(between(figures.audience.members, block.first_id - 1, figures.campaign.ceiling)),
+        block.because,
     )
 
 

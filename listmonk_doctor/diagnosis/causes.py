@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.diagnosis.account import settled
-from listmonk_doctor.diagnosis.idsets import between, count_upto
+from listmonk_doctor.diagnosis.idsets import between
 from listmonk_doctor.diagnosis.report import Cause
 from listmonk_doctor.listmonk.versions import BEHAVIOURS, behaves
 
@@ -19,16 +20,16 @@ if TYPE_CHECKING:
     Judge = Callable[[Figures, "Live"], Judged]
 
 
+@dataclass(frozen=True, slots=True)
 class Live:
     """What is known of the server and the pipe: whether one is scanning (None: cannot tell), how many, the pipe."""
 
-    def __init__(self, *, running: bool | None, scanners: int, pipe: Pipe) -> None:
-        self.running = running
-        self.scanners = scanners
-        self.pipe = pipe
+    running: bool | None
+    scanners: int
+    pipe: Pipe
 
 
-def _lost(figures: Figures, _live: Live) -> Judged:
+def _lost(figures: Figures, live: Live) -> Judged:  # noqa: PLR0911 - one return per kind of row
     campaign = figures.campaign
     if not figures.started:
         return "ruled-out", "it never started"
@@ -44,7 +45,7 @@ def _lost(figures: Figures, _live: Live) -> Judged:
     most = f"one stop can lose up to {figures.settings.one_stop:,} (batch, queue and workers of today)"
     if figures.ended:
         return "consistent", f"{figures.ahead:,} below the cursor are not counted as sent; {most}"
-    if live_working(figures, _live):
+    if live_working(figures, live):
         return "consistent", f"{figures.ahead:,} are fetched and not counted yet; if it is stopped now, they are lost"
     return "consistent", f"{figures.ahead:,} are fetched and not counted as sent; {most}; a start now would skip them"
 
@@ -91,13 +92,13 @@ def _hung(figures: Figures, live: Live) -> Judged:
     idle = (figures.now - campaign.updated_at).total_seconds() if campaign.updated_at else 0.0
     if figures.ahead <= figures.slack and figures.left_above and idle > quiet_seconds(figures):
         return "consistent", (
-            f"everything fetched was sent, {figures.left_above:,} are left, and no batch was fetched for {idle:,.0f} s"
+            f"everything fetched was sent, {figures.left_above:,} are left, and no batch came for {idle:,.0f} s"
         )
     return "ruled-out", "it is still at work on what was fetched"
 
 
 def quiet_seconds(figures: Figures) -> float:
-    """Return for how many seconds a working campaign may go without a fetch: its window, two batches, three scans."""
+    """Return for how many seconds a working campaign may go without a fetch: window, two batches, three scans."""
     settings = figures.settings
     batches = 2 * settings.batch_size / (settings.concurrency * settings.message_rate)
     window = settings.window_seconds if settings.window else 0.0
@@ -107,7 +108,7 @@ def quiet_seconds(figures: Figures) -> float:
 def _list_deleted(figures: Figures, _live: Live) -> Judged:
     gone = figures.campaign.deleted_lists
     if gone:
-        return "established", f"{len(gone)} of its lists was deleted" if len(gone) == 1 else f"{len(gone)} lists deleted"
+        return "established", f"{len(gone)} of its lists was deleted" if len(gone) == 1 else f"{len(gone)} were deleted"
     return "ruled-out", "all its lists exist"
 
 
@@ -155,7 +156,8 @@ def _counter(figures: Figures, _live: Live) -> Judged:
 def _recounted(figures: Figures, _live: Live) -> Judged:
     campaign = figures.campaign
     if figures.started and figures.gap < 0:
-        return "consistent", f"{-figures.gap:,} more were sent than counted; {len(figures.newcomers_below):,} joined since"
+        joined = len(figures.newcomers_below)
+        return "consistent", f"{-figures.gap:,} more were sent than counted; {joined:,} joined since"
     if figures.started and abs(figures.residual) > figures.slack:
         return "consistent", f"to_send ({campaign.to_send:,}) is {abs(figures.residual):,} off what the dates tell"
     return "ruled-out", "to_send fits the audience at the start"
@@ -237,9 +239,3 @@ def judge_causes(figures: Figures, live: Live) -> tuple[Cause, ...]:
         standing, because = judge(figures, live)
         causes.append(Cause(code, name, standing, because))
     return tuple(causes)
-
-
-def rank_sentence(figures: Figures) -> str:
-    """Return where the cursor stands in words: its rank of how many, by the dates."""
-    of = len(figures.audience.estimate)
-    return f"rank {count_upto(figures.audience.estimate, figures.campaign.cursor):,} of {of:,}"

@@ -17,6 +17,7 @@ from listmonk_doctor.listmonk.versions import behaves
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from psycopg import Cursor
 
@@ -28,7 +29,7 @@ def read_figures(cur: Cursor[Any], ids: Sequence[int]) -> dict[int, Figures]:
     settings = read_settings(cur)
     campaigns = read_campaigns(cur, ids)
     cur.execute("SELECT clock_timestamp()")
-    (now,) = cur.fetchone() or (None,)
+    now: datetime = cur.fetchall()[0][0]
     found = {}
     for campaign in campaigns.values():
         versions = settings.versions_between(campaign.started_at, now)
@@ -52,8 +53,19 @@ def examine(figures: Figures, *, running: bool | None, scanners: int, pipe: Pipe
     books = account(figures, limits)
     happened, known, unknowable = tell(figures, books, verdict)
     return Examination(
-        campaign=figures.campaign, version=str(figures.settings.version), settings=figures.settings,
-        running=running, pipe=pipe, pipe_because=because, verdict=verdict, account=books, causes=causes,
-        assumptions=assumptions, recipients=grouping.recipients, candidates=grouping.blocks,
-        happened=happened, known=known, unknowable=unknowable,
+        campaign=figures.campaign,
+        version=str(figures.settings.version),
+        settings=figures.settings,
+        running=running,
+        pipe=pipe,
+        pipe_because=because,
+        verdict=verdict,
+        account=books,
+        causes=causes,
+        assumptions=assumptions,
+        recipients=grouping.recipients,
+        candidates=grouping.blocks,
+        happened=happened,
+        known=known,
+        unknowable=unknowable,
     )

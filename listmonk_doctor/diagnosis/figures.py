@@ -196,7 +196,7 @@ class Figures:
 
     @cached_property
     def fetched(self) -> BitMap:
-        """Everybody visible who may have been fetched: up to a trusted cursor (and its noise), else up to the ceiling."""
+        """Everybody visible who may have been fetched: up to a trusted cursor and its noise, else to the ceiling."""
         return upto(self.audience.possible, max(self.campaign.ceiling, self.campaign.cursor)) - self.tail
 
     @cached_property
@@ -214,9 +214,9 @@ class Figures:
     def newcomers_below(self) -> BitMap:
         """Newcomers who may have been mailed: subscribed since the start, and not above what was fetched."""
         last = self.campaign.cursor if self.cursor_trusted else self.campaign.ceiling
-        return upto(self.audience.newcomers, last) if self.started else self.audience.newcomers - self.audience.newcomers
+        return upto(self.audience.newcomers, last if self.started else 0)
 
     @cached_property
     def next_start_mails(self) -> BitMap:
-        """Whom a plain Start would mail today: everybody above the cursor, newcomers too (the ceiling is counted anew)."""
+        """Whom a plain Start would mail today: everybody above the cursor, newcomers too (the ceiling is recounted)."""
         return above(self.audience.now, self.campaign.cursor)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from listmonk_doctor.diagnosis.account import settled
-from listmonk_doctor.diagnosis.candidates import candidates, pinned, union
+from listmonk_doctor.diagnosis.candidates import candidates, in_hand, pinned, union
 from listmonk_doctor.diagnosis.report import Recipients
 
 if TYPE_CHECKING:
@@ -39,14 +39,22 @@ def group(figures: Figures) -> Grouping:
     unknown |= rest & audience.undated
     presumed = rest - unknown
     recipients = Recipients(
-        reached=reached, failed=nobody, not_mailed=nobody, never_fetched=never, presumed_reached=presumed,
-        unknown=unknown, newcomers=audience.newcomers, departed=audience.departed,
+        reached=reached,
+        failed=nobody,
+        not_mailed=nobody,
+        never_fetched=never,
+        presumed_reached=presumed,
+        unknown=unknown,
+        newcomers=audience.newcomers,
+        departed=audience.departed,
     )
     needed = [*codes, *(["never-started-over"] if figures.can_start_over and (never or presumed) else [])]
     return Grouping(recipients, blocks, tuple(needed) if presumed or never else ())
 
 
-def _unknown(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[Block, ...], tuple[str, ...]]:
+def _unknown(  # noqa: PLR0911 - one return per kind of row
+    figures: Figures, rest: BitMap
+) -> tuple[BitMap, tuple[Block, ...], tuple[str, ...]]:
     """Return who of the rest cannot be told, the candidates behind it, and the assumptions behind the others."""
     always = ("lists-unchanged-while-sending", "no-failures", "no-flush-lost-or-doubled")
     mixed = figures.audience.mixed if figures.cut_first and len(figures.campaign.lists) > 1 else rest - rest
@@ -60,7 +68,8 @@ def _unknown(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[Block, ...],
     if not figures.cursor_trusted:
         return rest, (), ()
     if -figures.slack <= figures.ahead <= figures.slack:
-        return rest & (noise | mixed), (), always
+        hand = tuple(block for block in (in_hand(figures),) if block)
+        return rest & (noise | mixed | union(figures, hand)), hand, always
     if figures.cut_first:
         return rest, (), ()
     blocks = candidates(figures)

@@ -126,8 +126,14 @@ def read_audience(cur: Cursor[Any], campaign: Campaign, *, now: datetime, batch_
     double = [entry.list_id for entry in campaign.lists if entry.optin == "double"]
     regular = campaign.type == "regular"
     values = {
-        "lists": lists, "double": double, "regular": regular, "wanted": "confirmed" if regular else "unconfirmed",
-        "start": start, "end": end, "fetchable": batch_cut_first, "campaign": campaign.id,
+        "lists": lists,
+        "double": double,
+        "regular": regular,
+        "wanted": "confirmed" if regular else "unconfirmed",
+        "start": start,
+        "end": end,
+        "fetchable": batch_cut_first,
+        "campaign": campaign.id,
     }
     cur.execute(sqlfiles.read("audience/subscriptions.sql"), values)
     sure, undatable, joined, left_since, left_during, never, fetchable = map(unpack, cur.fetchone() or ())
@@ -136,15 +142,33 @@ def read_audience(cur: Cursor[Any], campaign: Campaign, *, now: datetime, batch_
     cur.execute(sqlfiles.read("audience/evidence.sql"), values)
     (reached,) = map(unpack, cur.fetchone() or ())
     return classify(
-        sure=sure, undatable=undatable, joined=joined, left_since=left_since, left_during=left_during, never=never,
-        fetchable=fetchable, blocked=blocked, blocked_since=blocked_since, blocked_during=blocked_during,
+        sure=sure,
+        undatable=undatable,
+        joined=joined,
+        left_since=left_since,
+        left_during=left_during,
+        never=never,
+        fetchable=fetchable,
+        blocked=blocked,
+        blocked_since=blocked_since,
+        blocked_during=blocked_during,
         reached=reached,
     )
 
 
 def classify(  # noqa: PLR0913  (one argument per class of the pass)
-    *, sure: BitMap, undatable: BitMap, joined: BitMap, left_since: BitMap, left_during: BitMap, never: BitMap,
-    fetchable: BitMap, blocked: BitMap, blocked_since: BitMap, blocked_during: BitMap, reached: BitMap,
+    *,
+    sure: BitMap,
+    undatable: BitMap,
+    joined: BitMap,
+    left_since: BitMap,
+    left_during: BitMap,
+    never: BitMap,
+    fetchable: BitMap,
+    blocked: BitMap,
+    blocked_since: BitMap,
+    blocked_during: BitMap,
+    reached: BitMap,
 ) -> Audience:
     """Join the classes of single subscriptions into sets of people; one person may have several subscriptions."""
     now = (sure | undatable | joined) - blocked

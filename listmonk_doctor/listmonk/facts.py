@@ -62,7 +62,20 @@ def read_campaigns(cur: Cursor[Any], ids: Sequence[int]) -> dict[int, Campaign]:
 def _campaign(row: Sequence[Any], lists: Iterable[CampaignList]) -> Campaign:
     """Make a Campaign of a row of facts/campaigns.sql, whose columns stand in this order."""
     return Campaign(
-        id=row[0], uuid=row[1], name=row[2], type=row[3] or "regular", status=row[4], sent=row[5], to_send=row[6],
-        last_subscriber_id=row[7], max_subscriber_id=row[8], messenger=row[9], created_at=row[10],
-        started_at=row[11], updated_at=row[12], send_at=row[13], xmin=row[14], lists=tuple(lists),
+        id=row[0],
+        uuid=row[1],
+        name=row[2],
+        type=row[3] or "regular",
+        status=row[4],
+        sent=row[5],
+        to_send=row[6],
+        last_subscriber_id=row[7],
+        max_subscriber_id=row[8],
+        messenger=row[9],
+        created_at=row[10],
+        started_at=row[11],
+        updated_at=row[12],
+        send_at=row[13],
+        xmin=row[14],
+        lists=tuple(lists),
     )

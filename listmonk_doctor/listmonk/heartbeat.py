@@ -35,7 +35,12 @@ class Row:
 
 
 def judge_pipe(
-    rows: Sequence[Row | None], *, running: bool | None, scanned: bool, period: float, heartbeat: bool = True,
+    rows: Sequence[Row | None],
+    *,
+    running: bool | None,
+    scanned: bool,
+    period: float,
+    heartbeat: bool = True,
 ) -> Pipe:
     """Tell whether a pipe is open on a row that was looked at repeatedly, oldest first (None: no such row).
 
@@ -61,12 +66,8 @@ def _beats(rows: Sequence[Row], period: float) -> bool:
 
     A change happened between two looks; the middle is taken, so looks must be a fraction of a period apart.
     """
-    changes = [
-        (before.at + after.at) / 2 for before, after in pairwise(rows) if before.xmin != after.xmin
-    ]
-    return any(
-        NEAREST * period <= later - earlier <= FARTHEST * period for earlier, later in pairwise(changes)
-    )
+    changes = [(before.at + after.at) / 2 for before, after in pairwise(rows) if before.xmin != after.xmin]
+    return any(NEAREST * period <= later - earlier <= FARTHEST * period for earlier, later in pairwise(changes))
 
 
 def _sends(rows: Sequence[Row]) -> int:
@@ -75,7 +76,6 @@ def _sends(rows: Sequence[Row]) -> int:
     They come with each batch, at any distance. One alone may be a repair by hand.
     """
     return sum(
-        before.status == after.status == "running"
-        and (after.sent > before.sent or after.cursor > before.cursor)
+        before.status == after.status == "running" and (after.sent > before.sent or after.cursor > before.cursor)
         for before, after in pairwise(rows)
     )

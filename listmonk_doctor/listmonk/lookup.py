@@ -54,7 +54,8 @@ def _listed(found: list[Found]) -> str:
 def _recent(cur: Cursor[Any]) -> list[Found]:
     """Return the newest campaigns, for a hint."""
     cur.execute(
-        "SELECT id, uuid::text, name, status::text, 4 FROM campaigns ORDER BY id DESC LIMIT %s", [MOST_CANDIDATES],
+        "SELECT id, uuid::text, name, status::text, 4 FROM campaigns ORDER BY id DESC LIMIT %s",
+        [MOST_CANDIDATES],
     )
     return [Found(*row) for row in cur.fetchall()]
 

@@ -53,7 +53,11 @@ def look_once(conn: Connection, schema: str | None = None, *, period: float = PE
 
 
 def one_look_state(
-    conn: Connection, schema: str, campaign_ids: Sequence[int], *, period: float = PERIOD,
+    conn: Connection,
+    schema: str,
+    campaign_ids: Sequence[int],
+    *,
+    period: float = PERIOD,
 ) -> ServerState:
     """Return what one look says; whether a pipe is open was "not-looked" at."""
     sample = _sample(conn, schema, campaign_ids, period)
@@ -108,7 +112,11 @@ def two_looks(  # noqa: PLR0913 - all that can be asked for, by name
         scanners=verdict.scanners,
         pipes={
             wanted: judge_pipe(
-                seen, running=verdict.running, scanned=verdict.scanned, period=period, heartbeat=heartbeat,
+                seen,
+                running=verdict.running,
+                scanned=verdict.scanned,
+                period=period,
+                heartbeat=heartbeat,
             )
             for wanted, seen in rows.items()
         },
@@ -137,8 +145,7 @@ def _sample(conn: Connection, schema: str, campaign_ids: Sequence[int], period: 
         rows: list[tuple[Any, ...]] = []
         if campaign_ids:
             cursor.execute(
-                "SELECT id, xmin::text, status::text, sent, last_subscriber_id "
-                "FROM campaigns WHERE id = ANY(%s)",
+                "SELECT id, xmin::text, status::text, sent, last_subscriber_id FROM campaigns WHERE id = ANY(%s)",
                 [list(campaign_ids)],
             )
             rows = cursor.fetchall()
@@ -165,7 +172,10 @@ def _judge(looks: Sequence[Look], period: float, *, settled: bool) -> _Verdict:
     watch = _Watch(looks, period)
     if watch.goes_on():
         return _Verdict(
-            running=True, scanners=watch.servers(), because=watch.told(), scanned=watch.undisturbed(),
+            running=True,
+            scanners=watch.servers(),
+            because=watch.told(),
+            scanned=watch.undisturbed(),
         )
     if any(backend.active for backend in last.scanners):
         because = "a scan of listmonk's is waiting in the database, probably for a lock"

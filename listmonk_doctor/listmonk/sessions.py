@@ -112,7 +112,11 @@ def veiled_because(number: int) -> str:
 
 
 def _judge(
-    scanners: Sequence[Backend], others: Sequence[Backend], period: float, *, standby: bool,
+    scanners: Sequence[Backend],
+    others: Sequence[Backend],
+    period: float,
+    *,
+    standby: bool,
 ) -> tuple[Standing, str]:
     """Return what one look proves, and the sentence why: the first line that holds."""
     age = min((backend.age for backend in scanners), default=math.inf)
@@ -122,17 +126,20 @@ def _judge(
     verdicts: tuple[tuple[bool, Standing, str], ...] = (
         (standby, "cannot-tell", STANDBY),
         (
-            any(backend.active for backend in scanners), "alive",
+            any(backend.active for backend in scanners),
+            "alive",
             "a listmonk server is running a statement at this moment",
         ),
         (age < YOUNG * period, "probably", f"a listmonk server scanned {age:.1f} s ago"),
         (veiled > 0, "cannot-tell", veiled_because(veiled)),
         (
-            bool(scanners), "cannot-tell",
+            bool(scanners),
+            "cannot-tell",
             f"a listmonk server scanned last {age:.0f} s ago, and one look cannot tell what became of it",
         ),
         (
-            restless > 0, "cannot-tell",
+            restless > 0,
+            "cannot-tell",
             f"{several} did something within the last {YOUNG * period:g} s, which may hide a scan",
         ),
     )

@@ -45,7 +45,7 @@ def parse(tag: str) -> Version:
     if found is None:
         raise UnknownSchemaError(
             f"The version that listmonk recorded cannot be read: {tag[:40]!r}.",
-            hint="Look at the row of `settings` whose key is 'migrations': its last element must be a tag like \"v4.1.0\".",
+            hint="Look at the row of `settings` with the key 'migrations': its last element must be a tag as v4.1.0.",
         )
     return Version(int(found[1]), int(found[2]), int(found[3]))
 
@@ -66,56 +66,82 @@ class Behaviour:
 
 _BEHAVIOURS: Final = (
     Behaviour(
-        "sent-counts-fetched", None, Version(3, 0, 0),
+        "sent-counts-fetched",
+        None,
+        Version(3, 0, 0),
         "`sent` and the cursor advance when a batch is fetched; clean-up corrects neither (M15)",
     ),
     Behaviour(
-        "batch-cut-before-filter", Version(2, 1, 0), Version(4, 0, 0),
+        "batch-cut-before-filter",
+        Version(2, 1, 0),
+        Version(4, 0, 0),
         "the batch is cut before blocklisted and unconfirmed people are filtered out: a whole batch of them reads "
         "as nobody left (M3), and batch boundaries count them",
     ),
     Behaviour(
-        "one-subscription-decides", Version(2, 1, 0), Version(4, 0, 0),
+        "one-subscription-decides",
+        Version(2, 1, 0),
+        Version(4, 0, 0),
         "with several lists a subscriber is judged by one arbitrary of their subscriptions (M12)",
     ),
     Behaviour(
-        "to-send-counts-blocklisted", None, Version(4, 0, 0),
+        "to-send-counts-blocklisted",
+        None,
+        Version(4, 0, 0),
         "`to_send` and the ceiling are counted without looking at the subscriber's status (M13)",
     ),
     Behaviour(
-        "cursor-overwritten", Version(3, 0, 0), Version(6, 1, 0),
+        "cursor-overwritten",
+        Version(3, 0, 0),
+        Version(6, 1, 0),
         "a run that sent nothing writes `to_send` into the cursor (M2)",
     ),
     Behaviour(
-        "finished-while-draining", Version(3, 0, 0), Version(5, 0, 0),
+        "finished-while-draining",
+        Version(3, 0, 0),
+        Version(5, 0, 0),
         "pausing and starting again before the old pipe has drained ends as finished, cursor exact (M4)",
     ),
     Behaviour(
-        "pipe-hangs", Version(3, 0, 0), Version(6, 1, 0),
+        "pipe-hangs",
+        Version(3, 0, 0),
+        Version(6, 1, 0),
         "an error while a batch is fetched leaves the pipe in memory for ever (M5)",
     ),
     Behaviour(
-        "deleted-list-breaks-fetch", Version(4, 0, 0), Version(6, 1, 0),
+        "deleted-list-breaks-fetch",
+        Version(4, 0, 0),
+        Version(6, 1, 0),
         "a NULL row left by a deleted list makes the fetch fail (M6); later versions go on without that list",
     ),
     Behaviour(
-        "nobody-loops", Version(4, 0, 0), Version(5, 0, 1),
+        "nobody-loops",
+        Version(4, 0, 0),
+        Version(5, 0, 1),
         "a due campaign with an empty audience is picked up and dropped at every scan (M7)",
     ),
     Behaviour(
-        "spoiled-connection", None, Version(3, 0, 0),
+        "spoiled-connection",
+        None,
+        Version(3, 0, 0),
         "after a refused recipient the connection is used again unreset and the next people are lost (M18)",
     ),
     Behaviour(
-        "start-schedules", Version(5, 0, 0), None,
+        "start-schedules",
+        Version(5, 0, 0),
+        None,
         "starting a campaign that has `send_at` set makes it scheduled; the next scan makes it running",
     ),
     Behaviour(
-        "clean-up-writes-cursor", Version(3, 0, 0), None,
+        "clean-up-writes-cursor",
+        Version(3, 0, 0),
+        None,
         "the clean-up of a pipe writes the highest id that was really sent into the cursor",
     ),
     Behaviour(
-        "heartbeat", Version(3, 0, 0), None,
+        "heartbeat",
+        Version(3, 0, 0),
+        None,
         "each scan updates the row of every open pipe, even when nothing was sent",
     ),
 )

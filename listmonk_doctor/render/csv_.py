@@ -57,10 +57,20 @@ def scan(report: ScanReport) -> Iterator[str]:
 
 _PRICES: Final = ("missed", "duplicates", "newcomers", "would_mail")
 OPTION_HEADERS: Final = (
-    "campaign_id", "campaign", "verdict", "strategy", "prefer", "recommended", "allowed_now", "refused",
+    "campaign_id",
+    "campaign",
+    "verdict",
+    "strategy",
+    "prefer",
+    "recommended",
+    "allowed_now",
+    "refused",
     *(f"{name}_{end}" for name in _PRICES for end in ("at_least", "at_most")),
-    "presumably_missed_at_least", "presumably_missed_at_most",
-    "presumably_duplicates_at_least", "presumably_duplicates_at_most", "because",
+    "presumably_missed_at_least",
+    "presumably_missed_at_most",
+    "presumably_duplicates_at_least",
+    "presumably_duplicates_at_most",
+    "because",
 )
 
 
@@ -69,9 +79,17 @@ def _option(said: Diagnosis, option: Option) -> list[Any]:
     hoped = option.presumably
     row = said.examination.campaign
     return [
-        row.id, row.name, said.examination.verdict, option.strategy, option.prefer, option.recommended,
-        option.allowed_now, option.refusal or None, *(end for name in _PRICES for end in getattr(option, name)),
-        *((*hoped.missed, *hoped.duplicates) if hoped else (None,) * 4), option.because,
+        row.id,
+        row.name,
+        said.examination.verdict,
+        option.strategy,
+        option.prefer,
+        option.recommended,
+        option.allowed_now,
+        option.refusal or None,
+        *(end for name in _PRICES for end in getattr(option, name)),
+        *((*hoped.missed, *hoped.duplicates) if hoped else (None,) * 4),
+        option.because,
     ]
 
 
@@ -84,7 +102,17 @@ def examine(said: Diagnosis, *, ids: bool = False) -> Iterator[str]:
 
 
 RUN_HEADERS: Final = (
-    "run", "campaign_id", "campaign", "strategy", "prefer", "table", "key", "column", "before", "after", "applied",
+    "run",
+    "campaign_id",
+    "campaign",
+    "strategy",
+    "prefer",
+    "table",
+    "key",
+    "column",
+    "before",
+    "after",
+    "applied",
     "refused",
 )
 

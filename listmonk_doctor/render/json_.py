@@ -25,17 +25,33 @@ SCHEMA: Final = 1
 """The version of the envelope; it grows only when a name changes its meaning or goes away."""
 
 GROUPS: Final = (
-    "reached", "presumed_reached", "failed", "never_fetched", "not_mailed", "unknown", "newcomers", "departed",
+    "reached",
+    "presumed_reached",
+    "failed",
+    "never_fetched",
+    "not_mailed",
+    "unknown",
+    "newcomers",
+    "departed",
 )
 ACCOUNT: Final = (
-    "audience_at_start", "audience_now", "sent", "uncounted", "mailed", "failed", "departed_unmailed", "in_flight",
-    "tail", "lost", "cursor_trusted",
+    "audience_at_start",
+    "audience_now",
+    "sent",
+    "uncounted",
+    "mailed",
+    "failed",
+    "departed_unmailed",
+    "in_flight",
+    "tail",
+    "lost",
+    "cursor_trusted",
 )
 
 Object = dict[str, Any]
 
 
-def _plain(data: Any) -> Any:  # noqa: ANN401 - any value of a column
+def _plain(data: Any) -> Any:
     """Return data as JSON has it: moments as ISO 8601 UTC, tuples as lists, addresses in strings masked."""
     if isinstance(data, str):
         return mask(data)

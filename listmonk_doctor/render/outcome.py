@@ -30,6 +30,8 @@ class Outcome:
     option: Option | None = None
     plan: Plan | None = None
     lasts: Duration | None = None
+    advice: tuple[str, ...] = ()
+    """What will hold once it is done (an undo may make a row dangerous again)."""
 
     @property
     def strategy(self) -> str | None:
@@ -57,6 +59,8 @@ class RunReport:
     of_run: str | None = None
     undo_file: Path | None = None
     plan_file: Path | None = None
+    asking: bool = False
+    """Shown before the question whether to write it: how to apply it need not be said."""
 
     @property
     def applied(self) -> bool:

@@ -61,7 +61,9 @@ def advice(said: Diagnosis) -> doc.Document:
 def _facts(seen: Examination) -> doc.Facts:
     """Return the row's own figures, with listmonk's words for its columns explained."""
     row = seen.campaign
-    names = ", ".join(shorten(clean(each.name), NAME_WIDTH) + ("" if each.list_id else " (deleted)") for each in row.lists)
+    names = ", ".join(
+        shorten(clean(each.name), NAME_WIDTH) + ("" if each.list_id else " (deleted)") for each in row.lists
+    )
     running = {True: "running", False: "not running", None: "cannot tell"}[seen.running]
     pipe = PIPES[seen.pipe] + (f"; {seen.pipe_because}" if seen.pipe_because else "")
     rows = [
@@ -94,7 +96,9 @@ def _account(seen: Examination) -> doc.Document:
 def _causes(seen: Examination) -> doc.Document:
     """Return the causes that are established or possible, and the others as one line of codes."""
     standing = {"established": "established", "consistent": "possible"}
-    likely = sorted((each for each in seen.causes if each.standing in standing), key=lambda each: each.standing != "established")
+    likely = sorted(
+        (each for each in seen.causes if each.standing in standing), key=lambda each: each.standing != "established"
+    )
     items = tuple(f"{each.code} {each.name}, {standing[each.standing]}: {each.because}" for each in likely)
     ruled_out = ", ".join(each.code for each in seen.causes if each.standing == "ruled-out")
     blocks: list[doc.Block] = [doc.Heading("Causes")]
@@ -120,7 +124,10 @@ def _people(seen: Examination, *, ids: bool) -> doc.Document:
     else:
         blocks.append(doc.Lines(("Nobody is in its audience.",)))
     if shown:
-        blocks += [doc.Heading("Their subscriber ids", "the whole lists: --format json or csv"), doc.Facts(tuple(shown))]
+        blocks += [
+            doc.Heading("Their subscriber ids", "the whole lists: --format json or csv"),
+            doc.Facts(tuple(shown)),
+        ]
     drawn = strip(seen.recipients)
     if drawn:
         blocks += [doc.Heading("The audience, from the lowest id to the highest"), drawn]
@@ -132,7 +139,12 @@ def _candidates(seen: Examination) -> doc.Document:
     if not seen.candidates:
         return ()
     rows = tuple(
-        (number(each.people), f"{each.first_id}-{each.last_id}", f"{each.first_rank:,}-{each.last_rank:,}", each.because)
+        (
+            number(each.people),
+            f"{each.first_id}-{each.last_id}",
+            f"{each.first_rank:,}-{each.last_rank:,}",
+            each.because,
+        )
         for each in seen.candidates[:MOST_BLOCKS]
     )
     more = len(seen.candidates) - MOST_BLOCKS
@@ -142,7 +154,9 @@ def _candidates(seen: Examination) -> doc.Document:
         doc.Table(("people", "subscriber ids", "places in the audience", "why"), rows, frozenset({0})),
     ]
     if more > 0:
-        blocks.append(doc.Lines((f"and {counted(more, 'more stretch', 'more stretches')} (--format json)",), tone="dim"))
+        blocks.append(
+            doc.Lines((f"and {counted(more, 'more stretch', 'more stretches')} (--format json)",), tone="dim")
+        )
     return tuple(blocks)
 
 
@@ -187,7 +201,10 @@ def next_command(said: Diagnosis, again: str = "") -> doc.Document:
         if not best.allowed_now:
             text, does = f"listmonk-doctor examine {campaign}{again}", "look again before anything is changed"
         else:
-            text, does = f"listmonk-doctor repair {campaign}{again}", "shows the change; nothing is written without --apply"
+            text, does = (
+                f"listmonk-doctor repair {campaign}{again}",
+                "shows the change; nothing is written without --apply",
+            )
         return (doc.Heading("Next"), doc.Command(text, does))
     able = [option for option in said.options if option.strategy != "nothing" and not option.refusal]
     if best is None and able:

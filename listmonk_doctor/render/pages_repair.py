@@ -100,7 +100,9 @@ def _run(outcome: Outcome, now: datetime) -> doc.Document:
         if window.window:
             pace += f", {window.window_rate:,} per {lasting(window.window_seconds)}"
         span = low if low == high else f"{low} to {high}"
-        items.append(f"The run takes {span} at today's settings ({pace}), if nothing else is sent and the relay keeps up.")
+        items.append(
+            f"The run takes {span} at today's settings ({pace}), if nothing else is sent and the relay keeps up."
+        )
     when_due = schedule(said.examination, now)
     return doc.part("Once Start is pressed", (*items, *([when_due] if when_due else [])))
 
@@ -115,7 +117,9 @@ def _saved_price(outcome: Outcome) -> doc.Document:
     if outcome.option is not None or outcome.plan is None or not outcome.plan.price:
         return ()
     words = {
-        "would_mail": "mailed when Start is pressed", "missed": "never mailed", "duplicates": "mailed twice",
+        "would_mail": "mailed when Start is pressed",
+        "missed": "never mailed",
+        "duplicates": "mailed twice",
         "newcomers": "newcomers mailed",
     }
     rows = []
@@ -137,32 +141,37 @@ def _compared(outcome: Outcome) -> doc.Document:
     return (doc.Lines((text.strip(),), tone="dim"),)
 
 
-def _chosen(outcome: Outcome) -> str:
+def _chosen(outcome: Outcome, *, undo: bool = False) -> str:
     """Return the campaign with what is to be done to it."""
     name = f'Campaign {outcome.campaign_id} "{shorten(clean(outcome.campaign_name), examined.NAME_WIDTH)}"'
-    strategy = outcome.strategy or "no repair"
+    strategy = ("undo of " if undo else "") + (outcome.strategy or "no repair")
     return f"{name}: {strategy}" + (f" ({outcome.prefer})" if outcome.prefer else "")
 
 
-def outcome_page(outcome: Outcome, now: datetime, again: str = "") -> doc.Document:
+def outcome_page(outcome: Outcome, now: datetime, again: str = "", *, undo: bool = False) -> doc.Document:
     """Return the page of one campaign of a run."""
+    idle = outcome.strategy == "nothing"
     state = "done" if outcome.applied else "refused" if outcome.refused else "nothing is written yet"
+    if idle or (outcome.option is None and outcome.plan is None):
+        state = "no change" if idle else "nothing is done"
     tone: doc.Tone = "good" if outcome.applied else "bad" if outcome.refused else "strong"
-    blocks: list[doc.Block] = [doc.Heading(_chosen(outcome), state, tone)]
-    if outcome.diagnosis and not outcome.applied:
-        blocks += examined.advice(outcome.diagnosis)
+    blocks: list[doc.Block] = [doc.Heading(_chosen(outcome, undo=undo), state, tone)]
+    if outcome.diagnosis:
+        here = f"listmonk-doctor repair {outcome.campaign_id}"
+        blocks += doc.part("What to do now", [each for each in outcome.diagnosis.advice if here not in each])
     if outcome.refused:
         hint = (outcome.hint,) if outcome.hint else ()
         blocks += [doc.Heading("Refused", LEFT_ALONE, "bad"), doc.Lines((outcome.refused, *hint), "-")]
     if outcome.option is None and outcome.diagnosis is not None:
         return (*blocks, *examined.prices(outcome.diagnosis), *examined.next_command(outcome.diagnosis, again))
-    if outcome.changes or not outcome.refused:
+    if outcome.changes or not (outcome.refused or idle):
         blocks += changes(outcome)
     if outcome.option is not None and outcome.diagnosis is not None:
         if outcome.option.because:
             blocks += doc.part("Why", (outcome.option.because,))
         blocks += price(outcome.option, outcome.diagnosis.examination)
         blocks += _compared(outcome)
+    blocks += doc.part("Once it is undone", outcome.advice)
     return (*blocks, *_saved_price(outcome), *_run(outcome, now), *_notes(outcome))
 
 
@@ -179,13 +188,15 @@ def _after(report: RunReport, again: str) -> doc.Document:
         steps.append(f"The undo is also kept as a script: {report.undo_file}")
     blocks += doc.lines(steps)
     if report.command == "repair" and report.run:
-        blocks.append(doc.Command(f"listmonk-doctor undo {report.run}{again}", "takes this run back; shows the price first"))
+        blocks.append(
+            doc.Command(f"listmonk-doctor undo {report.run}{again}", "takes this run back; shows the price first")
+        )
     return tuple(blocks) if len(blocks) > 1 else ()
 
 
 def _dry(report: RunReport, again: str) -> doc.Document:
     """Return how to apply what was shown."""
-    able = [each for each in report.outcomes if not each.refused and (each.option or each.plan)]
+    able = [each for each in report.outcomes if not each.refused and each.plan]
     if not able:
         return ()
     if report.command == "undo":
@@ -195,7 +206,11 @@ def _dry(report: RunReport, again: str) -> doc.Document:
     else:
         text = f"listmonk-doctor repair {_selected(able)}--apply{again}"
     mind = "Nothing may be started, paused or saved in listmonk meanwhile; what has moved is refused."
-    return (doc.Heading("Next", LEFT_ALONE), doc.Lines((mind,)), doc.Command(text, "applies exactly what is shown above"))
+    return (
+        doc.Heading("Next", LEFT_ALONE),
+        doc.Lines((mind,)),
+        doc.Command(text, "applies exactly what is shown above"),
+    )
 
 
 def _selected(able: list[Outcome]) -> str:
@@ -218,7 +233,18 @@ def run(report: RunReport, now: datetime, again: str = "") -> doc.Document:
         together = counted(len(report.outcomes), "campaign")
         blocks.append(doc.Heading(f"{together}, one transaction each", f"run {report.run}" if report.run else ""))
     for outcome in report.outcomes:
-        blocks += outcome_page(outcome, now, again)
-    if report.applied:
-        return (*blocks, *_after(report, again))
-    return (*blocks, *_dry(report, again))
+        blocks += outcome_page(outcome, now, again, undo=report.command == "undo")
+    return (*blocks, *(() if report.asking else _dry(report, again)))
+
+
+def result(report: RunReport, again: str = "") -> doc.Document:
+    """Return what became of each campaign once it was to be written, and what to do next."""
+    blocks: list[doc.Block] = [doc.Heading(f"Run {report.run}")] if report.run else []
+    for outcome in report.outcomes:
+        state = "done" if outcome.applied else "refused" if outcome.refused else "nothing to do"
+        tone: doc.Tone = "good" if outcome.applied else "bad" if outcome.refused else "dim"
+        blocks.append(doc.Heading(_chosen(outcome, undo=report.command == "undo"), state, tone))
+        if outcome.refused:
+            hint = (outcome.hint,) if outcome.hint else ()
+            blocks.append(doc.Lines((outcome.refused, *hint), "-"))
+    return (*blocks, *_after(report, again))

@@ -17,6 +17,7 @@ LABEL_WIDTH: Final = 60
 """Columns of a label; a longer one is cut, so that one campaign cannot push the others out of sight."""
 DETAIL_WIDTH: Final = 2000
 MOST_COMMANDS: Final = 3
+LONGEST_TITLE: Final = 30
 
 
 def _server(running: bool | None) -> str:  # noqa: FBT001 - a value, not a switch
@@ -40,7 +41,11 @@ def _line(each: Finding) -> tuple[str, ...]:
     """Return a finding as one row."""
     row = "-" if each.id is None else str(each.id)
     return (
-        each.severity, each.code, each.table, row, shorten(clean(each.label), LABEL_WIDTH),
+        each.severity,
+        each.code,
+        each.table,
+        row,
+        shorten(clean(each.label), LABEL_WIDTH),
         shorten(clean(each.detail), DETAIL_WIDTH),
     )
 
@@ -50,7 +55,9 @@ def _commands(findings: Sequence[Finding], again: str) -> list[doc.Block]:
     worst = [each for each in findings if each.table == "campaigns" and each.id is not None and each.severity != "info"]
     campaigns = list(dict.fromkeys(each.id for each in worst))
     return [
-        doc.Command(f"listmonk-doctor examine {campaign}{again}", "" if index else "what happened, and what each repair costs")
+        doc.Command(
+            f"listmonk-doctor examine {campaign}{again}", "" if index else "what happened, and what each repair costs"
+        )
         for index, campaign in enumerate(campaigns[:MOST_COMMANDS])
     ]
 
@@ -65,8 +72,8 @@ def _gaps(report: ScanReport) -> list[doc.Block]:
         reasons: dict[str, list[str]] = {}
         for each in report.skipped:
             reasons.setdefault(each.because, []).append(each.code)
-        items = tuple(f"{', '.join(codes)} skipped: {because}" for because, codes in reasons.items())
-        blocks.append(doc.Lines(items, "-", "dim"))
+        items = tuple(f"{', '.join(codes)}: {because}" for because, codes in reasons.items())
+        blocks += [doc.Heading("Skipped", tone="dim"), doc.Lines(items, "-", "dim")]
     return blocks
 
 
@@ -91,9 +98,10 @@ def scan(report: ScanReport, again: str = "") -> doc.Document:
     where = f"listmonk {report.version}, {_server(report.running)}"
     blocks: list[doc.Block] = [doc.Heading(f"Scan: {_severities(report.findings)}", where)]
     for each in report.findings:
-        of = f'{each.table} {"" if each.id is None else each.id} "{shorten(clean(each.label), LABEL_WIDTH)}"'
-        blocks.append(doc.Heading(f"{each.severity.upper()}  {of}", f"{each.code} {each.name}", TONES[each.severity]))
-        blocks.append(doc.Lines((shorten(clean(each.detail), DETAIL_WIDTH),)))
+        row = "" if each.id is None else f" {each.id}"
+        of = f'{each.table.removesuffix("s") if row else each.table}{row} "{shorten(clean(each.label), LABEL_WIDTH)}"'
+        blocks.append(doc.Heading(f"{each.severity.upper()}  {each.code} {each.name}", tone=TONES[each.severity]))
+        blocks.append(doc.Lines((of, shorten(clean(each.detail), DETAIL_WIDTH))))
     blocks += _gaps(report)
     commands = _commands(report.findings, again)
     if commands:
@@ -108,12 +116,17 @@ def checks(rows: Sequence[Mapping[str, Any]]) -> doc.Document:
 
 
 def explain(row: Mapping[str, Any]) -> doc.Document:
-    """Return one check's own explanation; its paragraphs are kept."""
-    paragraphs = [" ".join(part.split()) for part in str(row["text"]).split("\n\n")]
+    """Return one check's own explanation: a paragraph "What it finds: ..." becomes a part under that heading."""
     blocks: list[doc.Block] = [
         doc.Heading(f"{row['code']} {row['name']}", f"severity {row['severity']}, {row['versions']}"),
-        *(doc.Lines((paragraph,)) for paragraph in paragraphs if paragraph),
     ]
+    for part in str(row["text"]).split("\n\n"):
+        paragraph = " ".join(part.split())
+        title, colon, rest = paragraph.partition(": ")
+        if colon and len(title) <= LONGEST_TITLE:
+            blocks += [doc.Heading(title), doc.Lines((rest[:1].upper() + rest[1:],))]
+        elif paragraph:
+            blocks.append(doc.Lines((paragraph,)))
     return tuple(blocks)
 
 
@@ -124,5 +137,7 @@ def history(rows: Sequence[Mapping[str, Any]], again: str = "") -> doc.Document:
     headers = ("at", "run", "command", "campaign", "strategy", "state")
     table = doc.Table(headers, tuple(tuple(shorten(clean(row[name]), LABEL_WIDTH) for name in headers) for row in rows))
     undoable = next((row["run"] for row in rows if row["undoable"]), None)
-    command = (doc.Command(f"listmonk-doctor undo {undoable}{again}", "what taking it back would cost"),) if undoable else ()
+    command = (
+        (doc.Command(f"listmonk-doctor undo {undoable}{again}", "what taking it back would cost"),) if undoable else ()
+    )
     return (table, *command)

@@ -28,7 +28,11 @@ class Look:
 GROUPS: Final[dict[str, Look]] = {
     "reached": Look("reached", "proved: a bounce, a view, a click or a log says so", "\u2588", "#", "good"),
     "presumed_reached": Look(
-        "presumably reached", "follows from the batches, if the assumptions above hold", "\u2593", "=", "plain",
+        "presumably reached",
+        "follows from the batches, if the assumptions above hold",
+        "\u2593",
+        "=",
+        "plain",
     ),
     "failed": Look("failed", "listmonk or the relay says that the hand-over failed", "x", "x", "bad"),
     "never_fetched": Look("never fetched", "not mailed: the cursor never got so far", "\u00b7", ".", "warn"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -105,19 +105,18 @@ def _table(block: doc.Table) -> RichTable | Text:
     return table
 
 
-def _diff(block: doc.Diff) -> RichTable:
+def _diff(block: doc.Diff) -> Group:
     """Return a change as a diff, old values in red and new ones in green."""
     grid = RichTable.grid(padding=(0, 1, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
-    grid.add_row(Text(""), _text(block.title, "strong"), Text(""))
     for name, before, after in block.rows:
         if before is not None:
             grid.add_row(Text("-", style="red"), _text(name), Text(clean(before), style="red"))
         if after is not None:
             grid.add_row(Text("+", style="green"), _text(name), Text(clean(after), style="green"))
-    return grid
+    return Group(_text(block.title, "strong"), grid)
 
 
 def _strip(block: doc.Strip, *, blocks: bool) -> Text:
@@ -146,7 +145,7 @@ def _command(block: doc.Command) -> Text:
     return drawn
 
 
-def _draw(block: doc.Block, *, blocks: bool) -> Any:  # noqa: ANN401 - rich's renderables have no common type
+def _draw(block: doc.Block, *, blocks: bool) -> Any:
     """Return what rich prints for a block."""
     match block:
         case doc.Heading():

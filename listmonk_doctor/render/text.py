@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pyroaring import BitMap
 
-_HIDDEN: Final = frozenset("Cc Cf Cs Co Cn Zl Zp".split())
+_HIDDEN: Final = frozenset(["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"])
 """Unicode's categories of what is not seen: controls, bidi marks and zero-width, surrogates, line separators."""
 _INVISIBLE_LETTERS: Final = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\u034f\u180b\u180c\u180d\u180f")
 """Characters that Unicode calls letters or marks although nothing is drawn."""
@@ -146,7 +146,7 @@ def some_ranges(ids: BitMap, most: int = 4) -> str:
     return f"{ranges(head).replace(',', ', ')} and {counted(len(firsts) - most, 'more range')}"
 
 
-def value(data: Any) -> str:  # noqa: ANN401 - a column may hold any JSON value
+def value(data: Any) -> str:
     """Return a column's value as SQL people write it: NULL, true, numbers without separators, text as it is."""
     if data is None:
         return "NULL"

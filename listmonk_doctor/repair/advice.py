@@ -26,15 +26,18 @@ def _dont(figures: Figures, examination: Examination, options: tuple[Option, ...
     if not figures.cursor_trusted:
         mailed = len(figures.next_start_mails)
         said.append(
-            f"Do not press Start: from this cursor {mailed:,} people would be mailed, most of them for the second time."
-            if mailed and not (figures.ended and not mailed)
+            f"Do not press Start: from this cursor {mailed:,} people would be mailed, many of them for the second time."
+            if mailed
             else "Do not press Start: the cursor does not show who was mailed."
         )
-    elif figures.ended and figures.left_above <= figures.slack and behaves("cursor-overwritten", figures.settings.version):
-        if examination.verdict != "complete":
-            said.append("Do not set it to paused and press Start: nobody is left above the cursor, and it would be lost.")
+    elif figures.ended and figures.left_above <= figures.slack:
+        if examination.verdict != "complete" and behaves("cursor-overwritten", figures.settings.version):
+            said.append("Do not set it to paused and press Start: nobody is left, and the cursor would be lost.")
     elif (
-        not figures.ended and figures.ahead > figures.slack and not at_work and campaign.status in ("running", "paused")
+        not figures.ended
+        and figures.ahead > figures.slack
+        and not at_work
+        and campaign.status in ("running", "paused")
         and not any(option.recommended and option.strategy == "nothing" for option in options)
     ):
         verb = "start listmonk" if campaign.status == "running" else "press Start"
@@ -44,12 +47,14 @@ def _dont(figures: Figures, examination: Examination, options: tuple[Option, ...
             f"Do not restart listmonk and do not save its settings now: up to {figures.ahead:,} people fetched and not "
             "sent would be lost."
         )
-    if is_due(campaign, figures.now):
+    if is_due(campaign, figures.now) and examination.running is not True:
         said.append("Do not start listmonk before this is settled: it is due and would be picked up within 5 seconds.")
     return said
 
 
-def _do(figures: Figures, examination: Examination, options: tuple[Option, ...]) -> list[str]:
+def _do(  # noqa: PLR0911 - one return per kind of advice
+    figures: Figures, examination: Examination, options: tuple[Option, ...]
+) -> list[str]:
     best = next((option for option in options if option.recommended), None)
     campaign = figures.campaign
     if examination.pipe == "open" and _hung(figures, examination) and (best is None or best.strategy == "nothing"):
@@ -64,7 +69,7 @@ def _do(figures: Figures, examination: Examination, options: tuple[Option, ...])
         return ["Nothing has to be done."]
     command = f"listmonk-doctor repair {campaign.id}"
     if best.strategy == "detach-list" and not best.allowed_now:
-        return [f"Stop listmonk, then run `{command} --strategy detach-list --apply`, then start listmonk and press Start."]
+        return [f"Stop listmonk, run `{command} --strategy detach-list --apply`, start listmonk again and press Start."]
     if not best.allowed_now:
         return [f"Before anything can be repaired: {best.because.rpartition('Not now: ')[2]}"]
     first = best.because.split(". ")[0]

@@ -53,6 +53,8 @@ def check(plan: Plan) -> None:
     """
     if plan.strategy not in STRATEGIES:
         refuse(f"there is no strategy {plan.strategy!r}")
+    if not plan.changes and plan.strategy != "accept":
+        refuse(f"{plan.strategy} would change nothing")
     seen: set[str] = set()
     for change in plan.changes:
         if change.table == "campaigns":

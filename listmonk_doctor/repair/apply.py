@@ -112,7 +112,7 @@ def apply(  # noqa: PLR0913 - what only the caller knows
     `conn` must be in autocommit mode and idle. `schema` is listmonk's, `version` this program's. Within the
     transaction, its search_path set and in UTC, these are called:
     `reprice(conn, plan)` makes the plan anew (None: its strategy can no longer be defended);
-    `audience(conn, plan)` reads today's audience as `guards.audience` gives it (called twice);
+    `audience(conn, plan)` reads today's audience as the guard `audience` has it, count and digest (called twice);
     `check_server(conn, plan)` raises a DoctorError if the row may not be written now (not called for a plan without
     changes). None of them may end the transaction.
     `undo_out`: a folder or a new file for the undo script, None for none.
@@ -122,7 +122,7 @@ def apply(  # noqa: PLR0913 - what only the caller knows
     """
     from psycopg.pq import TransactionStatus
 
-    if not conn.autocommit or conn.info.transaction_status != TransactionStatus.IDLE:
+    if not conn.autocommit or conn.info.transaction_status not in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN):
         raise RuntimeError("applying needs a connection in autocommit mode that is in no transaction")
     for plan in plans:
         allowed.check(plan)
@@ -147,7 +147,9 @@ def _one(conn: Connection, plan: Plan, job: _Job) -> Applied:
     import psycopg
 
     if conn.closed:
-        lost = ConnectionFailedError("The connection was lost before this campaign's turn.", hint="Nothing was written.")
+        lost = ConnectionFailedError(
+            "The connection was lost before this campaign's turn.", hint="Nothing was written."
+        )
         return Applied(plan, applied=False, error=lost)
     try:
         _transaction(conn, plan, job)
@@ -211,7 +213,10 @@ def _inside(conn: Connection, plan: Plan, job: _Job) -> None:
     if plan.undoes:
         undo.refuse_unless_open(conn, job.schema, plan)
     seen = guards.read_row(conn, job.schema, plan.campaign_id)
-    _stop_if(guards.row_differences(plan, seen) + _surroundings(conn, plan, job) + _audience(conn, plan, job), plan)
+    differences = guards.row_differences(plan, seen)
+    if seen is None or seen.uuid != plan.campaign_uuid:
+        raise refusals.drifted(differences, plan)
+    _stop_if(differences + _surroundings(conn, plan, job) + _audience(conn, plan, job), plan)
     _price_again(conn, plan, job)
     _stop_if(_audience(conn, plan, job), plan)
     if plan.changes and not plan.undoes:
@@ -256,17 +261,21 @@ def _take_turn(conn: Connection) -> None:
 def _stop_if(differences: list[str], plan: Plan) -> None:
     """Raise DriftError with all differences, if there are any."""
     if differences:
-        raise DriftError(f"{'; '.join(differences)}.", hint=refusals.again(plan))
+        raise refusals.drifted(differences, plan)
 
 
 def _surroundings(conn: Connection, plan: Plan, job: _Job) -> list[str]:
-    """Compare settings and version with what the plan saw."""
-    return guards.settings_differences(plan, *guards.read_settings(conn, job.schema))
+    """Compare lists, settings and version with what the plan saw."""
+    lists = guards.read_lists(conn, job.schema, plan.campaign_id)
+    return [
+        *guards.lists_differences(plan, lists),
+        *guards.settings_differences(plan, *guards.read_settings(conn, job.schema)),
+    ]
 
 
 def _audience(conn: Connection, plan: Plan, job: _Job) -> list[str]:
     """Compare today's audience with what the plan saw, if it saw one."""
-    if plan.guards.get("audience") is None:
+    if not plan.guards.get("audience"):
         return []
     return guards.audience_differences(plan, job.audience(conn, plan))
 
@@ -280,11 +289,14 @@ def _price_again(conn: Connection, plan: Plan, job: _Job) -> None:
             hint=refusals.again(plan),
         )
     if statements.changes_text(anew, job.schema) != statements.changes_text(plan, job.schema):
-        raise DriftError(f"Campaign {plan.campaign_id}: the same repair would change other columns now.", hint=refusals.again(plan))
+        raise DriftError(
+            f"Campaign {plan.campaign_id}: the same repair would change other columns or values now.",
+            hint=refusals.again(plan),
+        )
     _stop_if([f"campaign {plan.campaign_id}: {each}" for each in guards.price_differences(plan, anew)], plan)
 
 
-def _lock(conn: Connection, plan: Plan, job: _Job, seen: Row | None) -> Row:
+def _lock(conn: Connection, plan: Plan, job: _Job, seen: Row) -> Row:
     """Lock the campaign's row, and compare it and the settings once more; from here on listmonk may be waiting."""
     from psycopg import sql
 
@@ -293,7 +305,7 @@ def _lock(conn: Connection, plan: Plan, job: _Job, seen: Row | None) -> Row:
     row = guards.read_row(conn, job.schema, plan.campaign_id, changed=columns, lock=bool(plan.changes))
     _stop_if(guards.row_differences(plan, row) + _surroundings(conn, plan, job), plan)
     assert row is not None  # noqa: S101 - a missing row is a difference
-    if guards.still(plan) and seen is not None and row.xmin != seen.xmin:
+    if plan.changes and guards.still(plan) and row.xmin != seen.xmin:
         raise DriftError(
             f"campaign {plan.campaign_id}: its row was written again while the plan was being applied: a pipe may be "
             "open on it.",

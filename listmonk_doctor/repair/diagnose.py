@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 
 def diagnose_in(
-    cur: Cursor[Any], campaign_ids: Sequence[int], *, server: ServerState | None, prefer: Prefer = "no-duplicates",
+    cur: Cursor[Any],
+    campaign_ids: Sequence[int],
+    *,
+    server: ServerState | None,
+    prefer: Prefer = "no-duplicates",
     app_stopped: bool = False,
 ) -> dict[int, Diagnosis]:
     """Diagnose campaigns in the cursor's own transaction, by id; ids that do not exist are left out.
@@ -52,7 +56,7 @@ def _diagnose(figures: Figures, server: ServerState | None, prefer: Prefer, *, a
 
 def _with_guards(examination: Examination, figures: Figures) -> Examination:
     """Return the examination with the facts that a plan's guards need."""
-    from dataclasses import replace  # noqa: PLC0415  (one use)
+    from dataclasses import replace
 
     audience = {"count": len(figures.audience.now), "digest": figures.audience.digest()}
     return replace(examination, facts={"audience": audience, "seen_at": json_value(figures.now)})
@@ -70,9 +74,16 @@ def make_plan(diagnosis: Diagnosis, option: Option, *, reason: str = "") -> Plan
     examination = diagnosis.examination
     campaign = examination.campaign
     return Plan(
-        campaign_id=campaign.id, campaign_uuid=campaign.uuid, campaign_name=campaign.name,
-        listmonk_version=examination.version, strategy=option.strategy, prefer=option.prefer,
-        changes=option.changes, guards=guards(examination), price=price_of(option), reason=reason,
+        campaign_id=campaign.id,
+        campaign_uuid=campaign.uuid,
+        campaign_name=campaign.name,
+        listmonk_version=examination.version,
+        strategy=option.strategy,
+        prefer=option.prefer,
+        changes=option.changes,
+        guards=guards(examination),
+        price=price_of(option),
+        reason=reason,
     )
 
 
@@ -92,12 +103,16 @@ def guards(examination: Examination) -> dict[str, Any]:
 def price_of(option: Option) -> Mapping[str, Any]:
     """Return an option's price as JSON values."""
     price: dict[str, Any] = {
-        "missed": list(option.missed), "duplicates": list(option.duplicates), "newcomers": list(option.newcomers),
-        "would_mail": list(option.would_mail), "presumably": None,
+        "missed": list(option.missed),
+        "duplicates": list(option.duplicates),
+        "newcomers": list(option.newcomers),
+        "would_mail": list(option.would_mail),
+        "presumably": None,
     }
     if option.presumably is not None:
         price["presumably"] = {
-            "missed": list(option.presumably.missed), "duplicates": list(option.presumably.duplicates),
+            "missed": list(option.presumably.missed),
+            "duplicates": list(option.presumably.duplicates),
             "assumptions": list(option.presumably.assumptions),
         }
     return price

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
-from array import array
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from listmonk_doctor.listmonk.campaign import PROGRESS_COLUMNS
 from listmonk_doctor.listmonk.settings import GUARDED_KEYS
+from listmonk_doctor.listmonk.versions import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from psycopg.abc import Params
     from psycopg.sql import Composed
-    from pyroaring import BitMap
 
     from listmonk_doctor.database.connection import Connection
     from listmonk_doctor.listmonk.campaign import Campaign
-    from listmonk_doctor.listmonk.settings import Settings
     from listmonk_doctor.repair.plan import Plan
 
 COUNTS: Final = ("sent", "to_send")
@@ -74,43 +71,13 @@ def normal(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def row_of(campaign: Campaign) -> dict[str, Any]:
-    """Return all progress columns of a campaign as JSON values: the guard `row` of a plan."""
+    """Return all progress columns of a campaign as JSON values, as the guard `row` of a plan holds them."""
     return normal({name: getattr(campaign, name) for name in PROGRESS_COLUMNS})
 
 
 def fingerprint(row: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a progress row, equal for equal rows however their times are spelled."""
     return hashlib.sha256(canonical(normal(row)).encode()).hexdigest()
-
-
-def audience(ids: BitMap) -> dict[str, Any]:
-    """Return the guard `audience` of a plan: how many people, and the SHA-256 of their ids.
-
-    The ids are hashed in ascending order, 4 bytes each, network order: PostgreSQL's
-    `sha256(string_agg(int4send(id), NULL ORDER BY id))` is the same.
-    """
-    packed = array("I", ids.to_array())
-    if sys.byteorder == "little":
-        packed.byteswap()
-    return {"count": len(ids), "digest": hashlib.sha256(packed.tobytes()).hexdigest()}
-
-
-def of(
-    campaign: Campaign, settings: Settings, *, strategy: str, ids: BitMap, server: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the guards of a plan: what was seen of the row, the settings, today's audience `ids` and the server.
-
-    `unschedule` may be written while a server scans, and 4.0.0 to 5.0.0 then rewrite a due row every 5 s: its plan
-    leaves out what those scans move, and `xmin` with it.
-    """
-    scanned = strategy == "unschedule"
-    return {
-        "row": {name: value for name, value in row_of(campaign).items() if not (scanned and name in BY_SCANS)},
-        "xmin": None if scanned else campaign.xmin,
-        "settings": dict(settings.raw or {}),
-        "audience": audience(ids),
-        "server": dict(server or {}),
-    }
 
 
 def row_query(schema: str, campaign_id: int, changed: Iterable[str], *, lock: bool) -> Composed:
@@ -138,7 +105,12 @@ def row_query(schema: str, campaign_id: int, changed: Iterable[str], *, lock: bo
 
 
 def read_row(
-    conn: Connection, schema: str, campaign_id: int, *, changed: Iterable[str] = (), lock: bool = False,
+    conn: Connection,
+    schema: str,
+    campaign_id: int,
+    *,
+    changed: Iterable[str] = (),
+    lock: bool = False,
 ) -> Row | None:
     """Read a campaign's row (None: there is none); `changed` and `lock` as in `row_query`."""
     rows = fetch(conn, row_query(schema, campaign_id, changed, lock=lock))
@@ -146,7 +118,10 @@ def read_row(
 
 
 def read_settings(conn: Connection, schema: str) -> tuple[dict[str, Any], str]:
-    """Read the settings that a price rests on, as JSON values, and the version that listmonk recorded last."""
+    """Read the settings that a price rests on, as JSON values, and the version that listmonk recorded last.
+
+    Raises UnknownSchemaError where that version cannot be read.
+    """
     from psycopg import sql
 
     rows = fetch(
@@ -157,12 +132,31 @@ def read_settings(conn: Connection, schema: str) -> tuple[dict[str, Any], str]:
     values = dict(rows)
     recorded = values.pop("migrations", None)
     tag = recorded[-1] if isinstance(recorded, list) and recorded else recorded
-    return {key: values.get(key) for key in GUARDED_KEYS}, str(tag)
+    return {key: values.get(key) for key in GUARDED_KEYS}, str(parse(str(tag)))
+
+
+def read_lists(conn: Connection, schema: str, campaign_id: int) -> list[list[Any]]:
+    """Read a campaign's lists as [row id, list id, opt-in] each, the latter two None once the list was deleted."""
+    return [list(row) for row in fetch(conn, lists_query(schema, campaign_id))]
+
+
+def lists_query(schema: str, campaign_id: int) -> Composed:
+    """Return the SELECT of a campaign's lists (row_id, list_id, optin)."""
+    from psycopg import sql
+
+    return sql.SQL(
+        "SELECT cl.id AS row_id, l.id AS list_id, l.optin::text AS optin"
+        " FROM {} cl LEFT JOIN {} l ON l.id = cl.list_id WHERE cl.campaign_id = {} ORDER BY cl.id"
+    ).format(sql.Identifier(schema, "campaign_lists"), sql.Identifier(schema, "lists"), sql.Literal(campaign_id))
 
 
 def still(plan: Plan) -> bool:
-    """Tell whether the row has to stand still to be written: always, but for a forward `unschedule` (see `of`)."""
-    return bool(plan.changes) and (plan.strategy != "unschedule" or plan.undoes is not None)
+    """Tell whether the row has to stand still to be written, its `xmin` too: always, but for an `unschedule`.
+
+    That may be written while a server scans, and 4.0.0 to 5.0.0 then rewrite a due row that was never started every
+    5 s (M7): what those scans move (BY_SCANS) is not compared. Its undo, and a plan without changes, are no exception.
+    """
+    return plan.strategy != "unschedule" or plan.undoes is not None
 
 
 def when(plan: Plan) -> str:
@@ -185,15 +179,39 @@ def row_differences(plan: Plan, now: Row | None) -> list[str]:
         return [f"{name} is gone"]
     if now.uuid != plan.campaign_uuid:
         return [f"{name} is another campaign: its uuid was {plan.campaign_uuid} {then} and is {now.uuid} now"]
-    before, after = normal(plan.guards.get("row", {})), normal(now.progress)
+    before, after = row_guard(plan), normal(now.progress)
     found = [
         f"{name}: {column} was {shown(column, value)} {then} and is {shown(column, after.get(column))} now"
         for column, value in before.items()
         if canonical(value) != canonical(after.get(column))
     ]
-    if not found and plan.guards.get("xmin") not in (None, now.xmin):
+    if not found and still(plan) and plan.guards.get("xmin") not in (None, now.xmin):
         return [f"{name}: its row was written again since the plan was made, though no progress column changed"]
     return found
+
+
+def row_guard(plan: Plan) -> dict[str, Any]:
+    """Return the columns of the row that are compared, as they were."""
+    row = normal(plan.guards.get("row", {}))
+    return row if still(plan) else {name: value for name, value in row.items() if name not in BY_SCANS}
+
+
+def lists_differences(plan: Plan, now: Sequence[Sequence[Any]]) -> list[str]:
+    """Return a sentence for each of the campaign's lists that came, went, or has another opt-in."""
+    if "lists" not in plan.guards:
+        return []
+    earlier, later = ({row: _list(*rest) for row, *rest in lists} for lists in (plan.guards["lists"], now))
+    return [
+        f"campaign {plan.campaign_id}: row {row} of its lists was {earlier.get(row, 'not there')} {when(plan)} "
+        f"and is {later.get(row, 'gone')} now"
+        for row in sorted({*earlier, *later})
+        if earlier.get(row) != later.get(row)
+    ]
+
+
+def _list(list_id: int | None, optin: str | None) -> str:
+    """Say which list a row names."""
+    return "a deleted list" if list_id is None else f"list {list_id} ({optin} opt-in)"
 
 
 def settings_differences(plan: Plan, now: Mapping[str, Any], version: str) -> list[str]:
@@ -203,7 +221,7 @@ def settings_differences(plan: Plan, now: Mapping[str, Any], version: str) -> li
         for key, value in plan.guards.get("settings", {}).items()
         if canonical(value) != canonical(now.get(key))
     ]
-    if not plan.undoes and plan.listmonk_version.lstrip("v") != version.lstrip("v"):
+    if not plan.undoes and plan.listmonk_version != version:
         found.append(f"listmonk's version was {plan.listmonk_version} in the plan and is {version} now")
     return found
 
@@ -211,7 +229,7 @@ def settings_differences(plan: Plan, now: Mapping[str, Any], version: str) -> li
 def audience_differences(plan: Plan, now: Mapping[str, Any]) -> list[str]:
     """Return a sentence if today's audience is not the one that the plan saw."""
     then = plan.guards.get("audience")
-    if then is None or (then["count"], then["digest"]) == (now["count"], now["digest"]):
+    if not then or (then["count"], then["digest"]) == (now["count"], now["digest"]):
         return []
     name = f"campaign {plan.campaign_id}"
     if then["count"] == now["count"]:
@@ -233,9 +251,7 @@ def price_differences(plan: Plan, anew: Plan) -> list[str]:
     """
     then, now = plan.price, anew.price
     found = [
-        _dearer(name, then[name], now.get(name))
-        for name in COSTS
-        if name in then and _rises(then[name], now.get(name))
+        _dearer(name, then[name], now.get(name)) for name in COSTS if name in then and _rises(then[name], now.get(name))
     ]
     if "would_mail" in then and _bounds(then["would_mail"]) != _bounds(now.get("would_mail")):
         found.append(_dearer("would_mail", then["would_mail"], now.get("would_mail")))
@@ -259,9 +275,10 @@ def _rises(then: Sequence[int], now: Sequence[int] | None) -> bool:
 
 def _dearer(name: str, then: Sequence[int], now: Sequence[int] | None) -> str:
     """Say how a figure moved."""
-    return f"{name} was {_range(then)} in the plan and is {'not known' if now is None else _range(now)} now"
+    return f"{name} was {range_text(then)} in the plan and is {'not known' if now is None else range_text(now)} now"
 
 
-def _range(figure: Sequence[int]) -> str:
+def range_text(figure: Sequence[int]) -> str:
+    """Return a figure [at least, at most] in words."""
     low, high = figure
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"

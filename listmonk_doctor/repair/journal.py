@@ -157,7 +157,13 @@ def ident(name: str) -> str:
 
 
 def record(  # noqa: PLR0913 - one argument per fact
-    plan: Plan, *, run: str, schema: str, version: str, row_before: Composable, row_after: Composable,
+    plan: Plan,
+    *,
+    run: str,
+    schema: str,
+    version: str,
+    row_before: Composable,
+    row_after: Composable,
 ) -> Composed:
     """Return the INSERT of a plan's entry; the rows are SQL expressions, for a script does not know them beforehand.
 
@@ -294,7 +300,9 @@ def former(conn: Connection, schema: str, campaign_id: int, campaign_uuid: str) 
         return ()
     return tuple(
         Former(
-            run=each.run, applied_at=each.applied_at, strategy=each.strategy,
+            run=each.run,
+            applied_at=each.applied_at,
+            strategy=each.strategy,
             **{name: each.row_before[name] for name in Former.__slots__[3:]},
         )
         for each in history(conn, schema)

@@ -25,10 +25,21 @@ LONGEST_FILE: Final = 16 * 1024 * 1024
 """Bytes; a plan of one campaign has about two thousand."""
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _PLAN_KEYS: Final = {
-    "schema", "kind", "campaign", "listmonk_version", "strategy", "prefer", "changes", "guards", "price", "reason",
-    "undoes", "notes", "digest",
+    "schema",
+    "kind",
+    "campaign",
+    "listmonk_version",
+    "strategy",
+    "prefer",
+    "changes",
+    "guards",
+    "price",
+    "reason",
+    "undoes",
+    "notes",
+    "digest",
 }
-_GUARDS: Final = {"row", "xmin", "settings", "audience", "server", "until"}
+_GUARDS: Final = {"row", "xmin", "settings", "audience", "lists", "server", "until"}
 _RANGES: Final = ("missed", "duplicates", "newcomers", "would_mail")
 
 
@@ -159,10 +170,22 @@ def _guards(value: Any) -> Mapping[str, Any]:
         refuse("the guard settings may only hold settings that a price rests on")
     if not re.fullmatch(r"[0-9]{1,20}", text(value.get("xmin") or "0", "the guard xmin")):
         refuse("the guard xmin must be a transaction's number")
-    if audience is not None and not _is_audience(audience):
+    if audience and not _is_audience(audience):
         refuse("the guard audience must hold a count and a digest")
+    if not all(map(_is_list, _list(value.get("lists", []), "the guard lists"))):
+        refuse("the guard lists must hold [row id, list id, opt-in] each")
     text(value.get("until") or "", "until")
     return value
+
+
+def _is_list(value: Any) -> bool:
+    """Tell whether a value is one of a campaign's lists."""
+    match value:
+        case [row_id, None, None]:
+            return whole(row_id, 1, BIGINT)
+        case [row_id, list_id, "single" | "double"]:
+            return whole(row_id, 1, BIGINT) and whole(list_id, 1, INTEGER)
+    return False
 
 
 def _is_audience(value: Any) -> bool:

@@ -80,7 +80,8 @@ def price_from(case: Case, cursor: int) -> Price:
     never = recipients.never_fetched
     unproved_out, unproved_in = len(unproved & left_out), len(unproved & mailed)
     unmailed = min(case.limits.unmailed, len(unproved))
-    mailed_unproved = max(0, case.limits.mailed.low - len(recipients.reached) - len(audience.departed) - figures.invisible)
+    elsewhere = len(recipients.reached) + len(audience.departed) + figures.invisible
+    mailed_unproved = max(0, case.limits.mailed.low - elsewhere)
     missed_never = len(never & left_out)
     twice = len(recipients.reached & mailed)
     joined = len(audience.newcomers & mailed)
@@ -138,9 +139,7 @@ def presume(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Presumed |
     missed = Range(len(above(left_out, late) - audience.reached), len(above(left_out, early) - audience.reached))
     again = members & mailed
     proved_twice = len(audience.reached & again)
-    duplicates = Range(
-        max(proved_twice, len(upto(again, early))), len(upto(again, late) | (audience.reached & again))
-    )
+    duplicates = Range(max(proved_twice, len(upto(again, early))), len(upto(again, late) | (audience.reached & again)))
     return Presumed(missed, duplicates, assumptions)
 
 

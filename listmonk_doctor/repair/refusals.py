@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from listmonk_doctor.database import sqlfiles
-from listmonk_doctor.errors import ConnectionFailedError, DoctorError, PrivilegeError, RefusedError
+from listmonk_doctor.errors import ConnectionFailedError, DoctorError, DriftError, PrivilegeError, RefusedError
 from listmonk_doctor.repair import guards, journal
 
 if TYPE_CHECKING:
@@ -19,6 +19,11 @@ def again(plan: Plan) -> str:
     """Say what to do after a plan has gone stale."""
     command = f"undo {plan.undoes}" if plan.undoes else f"repair {plan.campaign_id}"
     return f"Nothing was written. See what it would do now: listmonk-doctor {command}"
+
+
+def drifted(differences: list[str], plan: Plan) -> DriftError:
+    """Return the error that tells all differences at once."""
+    return DriftError(f"{'; '.join(differences)}.", hint=again(plan))
 
 
 def explained(conn: Connection, plan: Plan, schema: str, error: psycopg.Error) -> DoctorError:

@@ -40,7 +40,9 @@ def targets(case: Case) -> tuple[Target, ...]:
     return ()
 
 
-def _target(figures: Figures, prefer: Prefer, rank: int, because: str, *, refusal: str = "", defensible: bool) -> Target:
+def _target(  # noqa: PLR0913 - a target has that many parts
+    figures: Figures, prefer: Prefer, rank: int, because: str, *, refusal: str = "", defensible: bool
+) -> Target:
     """Return the target at a rank, held between nobody and the whole audience."""
     held = max(0, min(rank, len(figures.audience.estimate)))
     return Target(prefer, figures.id_at(held), held, because, defensible, refusal)
@@ -55,10 +57,8 @@ def _earliest(figures: Figures) -> int:
 def _after_the_end(figures: Figures) -> tuple[Target, ...]:
     """Finished: with M2 and one stop the hole is the very end; otherwise it may be anywhere."""
     earliest = _earliest(figures)
-    gaps = _target(
-        figures, "no-gaps", earliest, f"goes back to rank {earliest:,}, before the earliest hole that the figures allow",
-        defensible=False,
-    )
+    because = f"goes back to rank {max(0, earliest):,}, before the earliest hole that the figures allow"
+    gaps = _target(figures, "no-gaps", earliest, because, defensible=False)
     sent = figures.campaign.sent
     if pinned(figures) is not None:
         because = (
@@ -78,16 +78,18 @@ def _stopped_without_cursor(figures: Figures) -> tuple[Target, ...]:
     """Paused with an overwritten cursor (M2): only `sent` and the audience's order tell where it stood."""
     sent, front = figures.campaign.sent, figures.settings.front
     assumed = (
-        f"If nothing was lost, failed or left uncounted before, and it never started over, the first {sent:,} people of "
-        "the audience were mailed"
+        f"If nothing was lost, failed or left uncounted before, and it never started over, the first {sent:,} people "
+        "of the audience were mailed"
     )
     return (
         _target(
             figures, "no-duplicates", sent, f"{assumed}: this goes to rank {sent:,}, the number sent", defensible=True
         ),
         _target(
-            figures, "no-gaps", sent - front,
-            f"{assumed}: this goes to rank {max(0, sent - front):,}, before the single mails still in the workers' hands",
+            figures,
+            "no-gaps",
+            sent - front,
+            f"{assumed}: this goes to rank {max(0, sent - front):,}, before single mails that workers may have held",
             defensible=True,
         ),
     )
@@ -101,13 +103,17 @@ def _stopped(figures: Figures) -> tuple[Target, ...]:
     past, before = min(sent + settings.flush, at_cursor), max(sent - settings.front, floor, 0)
     return (
         _target(
-            figures, "no-duplicates", max(past, floor),
-            f"goes back to rank {max(past, floor):,}: what was counted as sent and what 5 seconds uncounted can hold",
+            figures,
+            "no-duplicates",
+            max(past, floor),
+            f"goes back to rank {max(past, floor):,}: what was counted as sent, and what 5 uncounted seconds can hold",
             defensible=True,
         ),
         _target(
-            figures, "no-gaps", before,
-            f"goes back to rank {before:,}: what was counted as sent, less the single mails in the workers' hands",
+            figures,
+            "no-gaps",
+            before,
+            f"goes back to rank {before:,}: what was counted as sent, less the single mails in workers' hands",
             defensible=True,
         ),
     )

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 LOOK: Final = 11.5
 """Seconds that a script watches the row before it writes: an open pipe beats every 5 s (two beats and a half)."""
 _LONGEST_NAME: Final = 120
+_FIGURES: Final = {
+    "would_mail": "People who get mail when Start is pressed",
+    "missed": "People who never get it",
+    "duplicates": "People who get it twice",
+    "newcomers": "People mailed who came after it was first started",
+}
 
 _TRANSACTION: Final = """\
 \\set ON_ERROR_STOP on
@@ -64,7 +70,13 @@ COMMIT;
 
 
 def sql_script(
-    plan: Plan, schema: str, *, run: str, version: str, audience: Composable | None = None, look: float = LOOK,
+    plan: Plan,
+    schema: str,
+    *,
+    run: str,
+    version: str,
+    audience: Composable | None = None,
+    look: float = LOOK,
 ) -> str:
     """Return a plan's transaction as a script for psql, which does all that `apply` does or nothing.
 
@@ -111,37 +123,35 @@ def undo_script(
     the repair left it (`row_after`, default: the row that the plan saw with its changes).
     """
     if row_after is None:
-        row_after = {**plan.guards.get("row", {}), **statements.after(plan)}
+        row_after = {**guards.row_guard(plan), **statements.after(plan)}
     back = reversed_plan(plan, run=run, row_after=row_after)
     return sql_script(back, schema, run=str(uuid.uuid4()), version=version, look=look)
 
 
 def _heading(plan: Plan, run: str, *, compared: bool) -> str:
     """Return the comment that opens a script: what it does, to whom, at which price."""
-    what = f"takes run {plan.undoes} back ({plan.strategy})" if plan.undoes else plan.strategy
+    what = f"takes back {plan.strategy}, run {plan.undoes}" if plan.undoes else plan.strategy
     lines = [
         "listmonk-doctor: one transaction for psql (psql -f FILE); it does all of this or nothing.",
         f"Campaign {plan.campaign_id} ({plan.campaign_name[:_LONGEST_NAME]}): {what}; in the journal as run {run}.",
-        *(
-            f"{change.table} {dict(change.key)}: {name} from {(change.before or {}).get(name)} "
-            f"to {(change.after or {}).get(name)}"
-            for change in plan.changes
-            for name in (change.after or change.before or {})
-        ),
-        *(f"Price: {name} {low} to {high}." for name, (low, high) in _figures(plan)),
+        *(line for change in plan.changes for line in _changed(change)),
+        *(f"{words}: {guards.range_text(plan.price[name])}." for name, words in _FIGURES.items() if name in plan.price),
         *plan.notes,
         "Start nothing in listmonk until it has run; it refuses a row that a server still rewrites.",
     ]
-    if not compared and "audience" in plan.guards:
-        lines.append("The audience is not compared: run it now, or make it anew.")
+    if not compared and plan.guards.get("audience"):
+        lines.append("Whether the audience changed since is not compared: run it now, or make it anew.")
     return "".join(f"-- {comment(line)}\n" for line in lines)
 
 
-def _figures(plan: Plan) -> Iterator[tuple[str, Any]]:
-    """Yield the ranges of a price."""
-    for name in (*guards.COSTS, "would_mail"):
-        if name in plan.price:
-            yield name, plan.price[name]
+def _changed(change: Change) -> Iterator[str]:
+    """Yield one line for each column that a change moves, or one for a row that comes or goes."""
+    key = ", ".join(f"{name} {value}" for name, value in change.key.items())
+    if change.before is None or change.after is None:
+        yield f"{change.table}, {key}: the row is {'removed' if change.after is None else 'put back'}"
+        return
+    for name, value in change.after.items():
+        yield f"{change.table}, {key}: {name} from {change.before[name]} to {value}"
 
 
 def comment(line: str) -> str:
@@ -202,8 +212,12 @@ def _record(plan: Plan, schema: str, run: str, version: str) -> Composable:
     from psycopg import sql
 
     entry = journal.record(
-        plan, run=run, schema=schema, version=version,
-        row_before=sql.SQL("found_before.progress"), row_after=sql.SQL("found_after.progress"),
+        plan,
+        run=run,
+        schema=schema,
+        version=version,
+        row_before=sql.SQL("found_before.progress"),
+        row_after=sql.SQL("found_after.progress"),
     )
     if plan.strategy != "accept" or plan.undoes:
         return sql.SQL("    {};").format(entry)

@@ -38,7 +38,7 @@ def audience(plan: Plan, ids: Composable | None) -> Composable:
     from psycopg import sql
 
     then = plan.guards.get("audience")
-    if ids is None or then is None:
+    if ids is None or not then:
         return sql.SQL("")
     return sql.SQL(
         "    SELECT count(*) AS people,\n"
@@ -75,7 +75,7 @@ def look(plan: Plan, schema: str, seconds: float) -> Composable:
     from psycopg import sql
 
     reading = row(plan, schema, "seen", lock=False)
-    if not guards.still(plan) or seconds <= 0:
+    if not plan.changes or not guards.still(plan) or seconds <= 0:
         return reading
     return sql.SQL("{}\n    PERFORM pg_sleep({});").format(reading, sql.Literal(seconds))
 
@@ -88,7 +88,7 @@ def comparisons(plan: Plan, schema: str) -> Iterator[Composable]:
     yield _moved(
         sql.SQL("found_before.uuid"), sql.Literal(plan.campaign_uuid), f"{name}: the uuid was {plan.campaign_uuid}"
     )
-    for column, value in guards.normal(plan.guards.get("row", {})).items():
+    for column, value in guards.row_guard(plan).items():
         now = sql.SQL("found_before.progress ->> {}").format(sql.Literal(column))
         if column in guards.MOMENTS:
             found, wanted = sql.SQL("({})::timestamptz").format(now), sql.SQL("{}::timestamptz")
@@ -96,23 +96,40 @@ def comparisons(plan: Plan, schema: str) -> Iterator[Composable]:
             found, wanted = sql.SQL("({})").format(now), sql.SQL("{}::text")
         was = f"{name}: {column} was {guards.shown(column, value)} {then}"
         yield _moved(found, wanted.format(sql.Literal(value)), was)
-    if plan.guards.get("xmin") is not None:
+    if guards.still(plan) and plan.guards.get("xmin") is not None:
         yield _rewritten(f"{name}: its row was written again since the plan was made", plan.guards["xmin"])
-    if guards.still(plan):
+    if guards.still(plan) and plan.changes:
         yield _rewritten(f"{name}: its row was written again while it was watched: a pipe is open on it", None)
-    settings, same = sql.Identifier(schema, "settings"), sql.SQL("coalesce((SELECT value FROM {} WHERE key = {}), 'null')")
+    if "lists" in plan.guards:
+        lists = sql.SQL(
+            "(SELECT coalesce(jsonb_agg(jsonb_build_array(row_id, list_id, optin) ORDER BY row_id), '[]') FROM ({}) q)"
+        ).format(guards.lists_query(schema, plan.campaign_id))
+        text = guards.canonical(plan.guards["lists"])
+        yield _moved(lists, _jsonb(text), f"{name}: the rows of its lists (id, list, opt-in) were {text}")
+    yield from _settings(plan, sql.Identifier(schema, "settings"))
+
+
+def _settings(plan: Plan, settings: Composable) -> Iterator[Composable]:
+    """Yield the comparisons of the settings that the price rests on, and of listmonk's version."""
+    from psycopg import sql
+
     for key, value in plan.guards.get("settings", {}).items():
         text = guards.canonical(value)
-        yield _moved(
-            same.format(settings, sql.Literal(key)), sql.SQL("{}::jsonb").format(sql.Literal(text)),
-            f"setting {key} was {text}",
-        )
+        found = sql.SQL("coalesce((SELECT value FROM {} WHERE key = {}), 'null')").format(settings, sql.Literal(key))
+        yield _moved(found, _jsonb(text), f"setting {key} was {text}")
     if not plan.undoes:
         last = sql.SQL(
-            "(SELECT CASE jsonb_typeof(value) WHEN 'array' THEN value ->> -1 ELSE value #>> '{{}}' END"
-            " FROM {} WHERE key = 'migrations')"
+            "(SELECT 'v' || substring(CASE jsonb_typeof(value) WHEN 'array' THEN value ->> -1 ELSE value #>> '{{}}' END"
+            " FROM '^v?([0-9]+[.][0-9]+[.][0-9]+)') FROM {} WHERE key = 'migrations')"
         ).format(settings)
         yield _moved(last, sql.Literal(plan.listmonk_version), f"listmonk's version was {plan.listmonk_version}")
+
+
+def _jsonb(text: str) -> Composable:
+    """Return canonical JSON as a literal."""
+    from psycopg import sql
+
+    return sql.SQL("{}::jsonb").format(sql.Literal(text))
 
 
 def _moved(found: Composable, wanted: Composable, was: str) -> Composable:

@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from listmonk_doctor.listmonk.campaign import CampaignList
     from listmonk_doctor.repair.plan import Prefer, Presumed, Strategy
 
-PINNED = ("lists-unchanged-while-sending", "stopped-once", "never-started-over", "no-failures", "no-flush-lost-or-doubled")
+PINNED = (
+    "lists-unchanged-while-sending",
+    "stopped-once",
+    "never-started-over",
+    "no-failures",
+    "no-flush-lost-or-doubled",
+)
 """What a presumed price of M2 on a finished row rests on."""
 
 LEVEL = ("lists-unchanged-while-sending", "never-started-over", "no-flush-lost-or-doubled")
@@ -46,15 +52,31 @@ class Setting:
 
 
 def _option(  # noqa: PLR0913  (an option has that many parts)
-    strategy: Strategy, price: Price, gate: Gate, because: str, *, changes: tuple[Change, ...] = (),
-    prefer: Prefer | None = None, recommended: bool = False, presumably: Presumed | None = None, refusal: str = "",
+    strategy: Strategy,
+    price: Price,
+    gate: Gate,
+    because: str,
+    *,
+    changes: tuple[Change, ...] = (),
+    prefer: Prefer | None = None,
+    recommended: bool = False,
+    presumably: Presumed | None = None,
+    refusal: str = "",
 ) -> Option:
     reasons = [because, refusal, "" if gate.open or refusal else f"Not now: {gate.because}"]
     return Option(
-        strategy=strategy, prefer=prefer, recommended=recommended and not refusal,
-        allowed_now=gate.open and not refusal, because=" ".join(_sentence(text) for text in reasons if text),
-        changes=changes, missed=price.missed, duplicates=price.duplicates, newcomers=price.newcomers,
-        would_mail=price.would_mail, presumably=presumably, refusal=refusal,
+        strategy=strategy,
+        prefer=prefer,
+        recommended=recommended and not refusal,
+        allowed_now=gate.open and not refusal,
+        because=" ".join(_sentence(text) for text in reasons if text),
+        changes=changes,
+        missed=price.missed,
+        duplicates=price.duplicates,
+        newcomers=price.newcomers,
+        would_mail=price.would_mail,
+        presumably=presumably,
+        refusal=refusal,
     )
 
 
@@ -74,8 +96,12 @@ def _row_change(setting: Setting, after: dict[str, Any]) -> tuple[Change, ...]:
 def _gate(setting: Setting, *, unschedule: bool = False) -> Gate:
     examination = setting.examination
     return may_write(
-        examination.campaign, now=setting.case.figures.now, running=examination.running, pipe=examination.pipe,
-        app_stopped=setting.app_stopped, unschedule=unschedule,
+        examination.campaign,
+        now=setting.case.figures.now,
+        running=examination.running,
+        pipe=examination.pipe,
+        app_stopped=setting.app_stopped,
+        unschedule=unschedule,
     )
 
 
@@ -102,7 +128,7 @@ def _nothing(setting: Setting) -> Option:
     status = figures.campaign.status
     trusted = figures.cursor_trusted and (
         figures.ahead <= figures.slack
-        or setting.prefer == "no-duplicates" and figures.ahead <= figures.settings.flush
+        or (setting.prefer == "no-duplicates" and figures.ahead <= figures.settings.flush)
     )
     healthy = verdict in ("complete", "cancelled", "not-started") or (verdict == "in-progress" and trusted)
     broken = bool(figures.campaign.deleted_lists) or is_due(figures.campaign, figures.now) or figures.overwritten
@@ -120,9 +146,8 @@ def _nothing(setting: Setting) -> Option:
     elif is_due(figures.campaign, figures.now):
         because = "leaves it as it is: a server sends it within 5 s of its start"
     presumably = _presumed(setting, EVERYBODY if figures.ended else figures.campaign.cursor)
-    return _option(
-        "nothing", price, Gate(True, ""), because, recommended=healthy and not broken, presumably=presumably
-    )
+    free = Gate(open=True, because="")
+    return _option("nothing", price, free, because, recommended=healthy and not broken, presumably=presumably)
 
 
 def _presumed(setting: Setting, cursor: int) -> Presumed | None:
@@ -148,7 +173,7 @@ def _stretch_ahead(setting: Setting) -> bool:
 
 
 def _resume(setting: Setting) -> Option:
-    """M3, M4: status -> paused; under a server up to 3.0.0 the cursor moves to the id before the next eligible person."""
+    """M3, M4: status -> paused; a server up to 3.0.0 needs the cursor at the id before the next eligible person."""
     case, figures = setting.case, setting.case.figures
     cursor, left = figures.campaign.cursor, len(figures.tail)
     moved = cursor
@@ -176,9 +201,14 @@ def _resume(setting: Setting) -> Option:
     if moved != cursor:
         because += f"; the cursor moves past {cursor:,} to {moved:,}, since nobody between can be mailed"
     return _option(
-        "resume", price, _gate(setting), because,
+        "resume",
+        price,
+        _gate(setting),
+        because,
         changes=_row_change(setting, {"status": "paused", "last_subscriber_id": moved}),
-        recommended=setting.examination.verdict == "incomplete", refusal=refusal, presumably=_presumed(setting, moved),
+        recommended=setting.examination.verdict == "incomplete",
+        refusal=refusal,
+        presumably=_presumed(setting, moved),
     )
 
 
@@ -195,9 +225,15 @@ def _rewinds(setting: Setting) -> list[Option]:
             refusal = "a stretch of people who cannot be mailed lies ahead: this version would stop there again"
         found.append(
             _option(
-                "rewind", price, _gate(setting), target.because, changes=_row_change(setting, after),
-                prefer=target.prefer, recommended=target.defensible and _preferred(setting, target),
-                presumably=presumably, refusal=refusal,
+                "rewind",
+                price,
+                _gate(setting),
+                target.because,
+                changes=_row_change(setting, after),
+                prefer=target.prefer,
+                recommended=target.defensible and _preferred(setting, target),
+                presumably=presumably,
+                refusal=refusal,
             )
         )
     return found
@@ -223,8 +259,13 @@ def _unschedule(setting: Setting) -> Option:
         else "its time has not come; as a draft it would not be sent by itself"
     )
     return _option(
-        "unschedule", price_nobody(), _gate(setting, unschedule=True), because,
-        changes=_row_change(setting, {"status": "draft"}), recommended=due, refusal=refusal,
+        "unschedule",
+        price_nobody(),
+        _gate(setting, unschedule=True),
+        because,
+        changes=_row_change(setting, {"status": "draft"}),
+        recommended=due,
+        refusal=refusal,
     )
 
 
@@ -242,8 +283,13 @@ def _detach(setting: Setting) -> Option:
     )
     refusal = "" if figures.cursor_trusted else "the cursor cannot be trusted: mend it first"
     return _option(
-        "detach-list", price_from(setting.case, campaign.cursor), _gate(setting), because,
-        changes=(*removed, *_row_change(setting, after)), recommended=hangs, refusal=refusal,
+        "detach-list",
+        price_from(setting.case, campaign.cursor),
+        _gate(setting),
+        because,
+        changes=(*removed, *_row_change(setting, after)),
+        recommended=hangs,
+        refusal=refusal,
     )
 
 
@@ -254,4 +300,4 @@ def _removed(campaign_id: int, entry: CampaignList) -> Change:
 
 def _accept(setting: Setting) -> Option:
     because = "changes nothing in listmonk; the finding stays quiet until the row changes"
-    return _option("accept", price_untouched(setting.case), Gate(True, ""), because)
+    return _option("accept", price_untouched(setting.case), Gate(open=True, because=""), because)

@@ -38,8 +38,8 @@ dated AS MATERIALIZED (  -- an upgrade is as old as the first setting that it br
       FROM settings CROSS JOIN installed
      GROUP BY version, oldest
 ),
-knobs AS MATERIALIZED (  -- today's settings; flush: what 5 s of sending can add to `sent` at most
-    SELECT workers, rate, batch, 2 * workers * rate AS queue, 5 * workers * rate AS flush,
+knobs AS MATERIALIZED (  -- today's settings; flush: mails in 5 s; one_stop: batch + queue + workers, lost at most
+    SELECT workers, rate, batch, 5 * workers * rate AS flush,
            batch + 2 * workers * rate + workers AS one_stop
       FROM (SELECT greatest(1, coalesce(max(number) FILTER (WHERE key = 'app.concurrency'), 10)) AS workers,
                    greatest(1, coalesce(max(number) FILTER (WHERE key = 'app.message_rate'), 10)) AS rate,
@@ -48,19 +48,24 @@ knobs AS MATERIALIZED (  -- today's settings; flush: what 5 s of sending can add
                      WHERE key IN ('app.concurrency', 'app.message_rate', 'app.batch_size')) AS numbers) AS read
 ),
 server AS MATERIALIZED (  -- is a listmonk scanning? It does so every 5 s, with a statement of these words
-    SELECT coalesce(
-        NULLIF(current_setting('listmonk_doctor.server', true), ''),
-        CASE WHEN pg_is_in_recovery() THEN 'unknown' ELSE
-            (SELECT CASE WHEN bool_or(query ~ '^\s*WITH (camps|campLists) AS'
-                                      AND (state = 'active' OR clock_timestamp() - state_change < interval '6 s'))
-                         THEN 'alive'
-                         WHEN bool_or(state IS NULL AND backend_type = 'client backend') THEN 'unknown'
-                         ELSE 'none' END
-               FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid())
-        END) AS state
+    SELECT coalesce(NULLIF(current_setting('listmonk_doctor.server', true), ''), looked.state) AS state
+      FROM (SELECT CASE
+                       WHEN pg_is_in_recovery() THEN 'unknown'
+                       WHEN bool_or(query ~ '^\s*WITH (camps|campLists) AS'
+                                    AND (state = 'active' OR clock_timestamp() - state_change < interval '6 s'))
+                       THEN 'alive'
+                       WHEN bool_or(state IS NULL OR state = 'disabled'  -- not shown, or a scan's text overwritten
+                                    OR clock_timestamp() - state_change < interval '10 s')
+                       THEN 'unknown'
+                       ELSE 'none'
+                   END AS state
+              FROM pg_stat_activity
+             WHERE datname = current_database()
+               AND pid <> pg_backend_pid()
+               AND coalesce(backend_type, 'client backend') = 'client backend') AS looked
 ),
 candidates AS MATERIALIZED (
-    SELECT c.id, c.name, c.type, c.sent, c.to_send, c.last_subscriber_id, c.max_subscriber_id,
+    SELECT c.id, c.name, c.type, c.status, c.sent, c.to_send, c.last_subscriber_id, c.max_subscriber_id,
            coalesce(c.started_at, 'infinity') AS started_at,
            c.last_subscriber_id = c.to_send AND c.last_subscriber_id < c.max_subscriber_id
            AND c.updated_at < d.v6_1_since AS may_be_a_count
@@ -97,5 +102,5 @@ SELECT c.id,
    AND NOT (c.may_be_a_count
             AND (below.people - c.sent > k.one_stop
                  OR NOT EXISTS (SELECT FROM campaign_lists cl JOIN subscriber_lists sl ON sl.list_id = cl.list_id
-                    WHERE cl.campaign_id = c.id AND sl.subscriber_id = c.last_subscriber_id)))
+                            WHERE cl.campaign_id = c.id AND sl.subscriber_id = c.last_subscriber_id)))
  ORDER BY c.id;

@@ -6,8 +6,9 @@
 --
 -- What it finds: a campaign that says running, with everybody fetched so far counted as sent, whose last fetch is
 -- longer ago than twice the time of a batch at the configured rate and sliding window (times the campaigns that
--- share the sender), and three scans. With people fetched and not sent it waits a day longer, since a slow relay
--- looks the same. `listmonk_doctor.stuck_after` (seconds) sets another limit.
+-- share the sender), and three scans. With people fetched and not sent it waits a day longer (an hour, if it
+-- cannot be seen whether a server is running), since a slow relay looks the same. `listmonk_doctor.stuck_after`
+-- (seconds) sets another limit.
 --
 -- Why it matters: nobody is being mailed. Up to 6.0.0 an error while fetching leaves the campaign in listmonk's
 -- memory for ever (M5); a template or attachment that cannot be built is tried again every 5 s (M14); or no server
@@ -38,8 +39,8 @@ dated AS MATERIALIZED (  -- an upgrade is as old as the first setting that it br
       FROM settings CROSS JOIN installed
      GROUP BY version, oldest
 ),
-knobs AS MATERIALIZED (  -- today's settings; flush: what 5 s of sending can add to `sent` at most
-    SELECT workers, rate, batch, 2 * workers * rate AS queue, 5 * workers * rate AS flush,
+knobs AS MATERIALIZED (  -- today's settings; flush: mails in 5 s; one_stop: batch + queue + workers, lost at most
+    SELECT workers, rate, batch, 5 * workers * rate AS flush,
            batch + 2 * workers * rate + workers AS one_stop
       FROM (SELECT greatest(1, coalesce(max(number) FILTER (WHERE key = 'app.concurrency'), 10)) AS workers,
                    greatest(1, coalesce(max(number) FILTER (WHERE key = 'app.message_rate'), 10)) AS rate,
@@ -48,16 +49,21 @@ knobs AS MATERIALIZED (  -- today's settings; flush: what 5 s of sending can add
                      WHERE key IN ('app.concurrency', 'app.message_rate', 'app.batch_size')) AS numbers) AS read
 ),
 server AS MATERIALIZED (  -- is a listmonk scanning? It does so every 5 s, with a statement of these words
-    SELECT coalesce(
-        NULLIF(current_setting('listmonk_doctor.server', true), ''),
-        CASE WHEN pg_is_in_recovery() THEN 'unknown' ELSE
-            (SELECT CASE WHEN bool_or(query ~ '^\s*WITH (camps|campLists) AS'
-                                      AND (state = 'active' OR clock_timestamp() - state_change < interval '6 s'))
-                         THEN 'alive'
-                         WHEN bool_or(state IS NULL AND backend_type = 'client backend') THEN 'unknown'
-                         ELSE 'none' END
-               FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid())
-        END) AS state
+    SELECT coalesce(NULLIF(current_setting('listmonk_doctor.server', true), ''), looked.state) AS state
+      FROM (SELECT CASE
+                       WHEN pg_is_in_recovery() THEN 'unknown'
+                       WHEN bool_or(query ~ '^\s*WITH (camps|campLists) AS'
+                                    AND (state = 'active' OR clock_timestamp() - state_change < interval '6 s'))
+                       THEN 'alive'
+                       WHEN bool_or(state IS NULL OR state = 'disabled'  -- not shown, or a scan's text overwritten
+                                    OR clock_timestamp() - state_change < interval '10 s')
+                       THEN 'unknown'
+                       ELSE 'none'
+                   END AS state
+              FROM pg_stat_activity
+             WHERE datname = current_database()
+               AND pid <> pg_backend_pid()
+               AND coalesce(backend_type, 'client backend') = 'client backend') AS looked
 ),
 sliding AS MATERIALIZED (  -- listmonk ignores a window of a second or less
     SELECT coalesce(max(ceil(k.batch / per_window) * extract(epoch FROM duration))
@@ -136,5 +142,6 @@ SELECT c.id,
                    ELSE sl.status <> 'unsubscribed' END
  ) AS tail
  WHERE below.people - c.sent <= k.workers
-    OR c.state <> 'none' AND c.at < now() - c.allowed - interval '1 day'
+    OR now() > c.at + c.allowed + CASE c.state WHEN 'alive' THEN interval '1 day'
+                                          WHEN 'unknown' THEN interval '1 hour' END
  ORDER BY c.id;

@@ -3,8 +3,8 @@
 -- severity: warning
 -- tags: campaigns, health
 --
--- What it finds: a scheduled campaign whose time has passed by more than 20 seconds (`listmonk_doctor.due_after`
--- sets another number) and that has not been picked up.
+-- What it finds: a scheduled campaign whose time has passed by more than 15 seconds, three scans
+-- (`listmonk_doctor.due_after` sets another number) and that has not been picked up.
 --
 -- Why it matters: a listmonk server picks up what is due within 5 s. If none is running, this campaign will be
 -- sent the moment one starts: also from a copy of the database that was restored for a test, and also if it was
@@ -14,16 +14,21 @@
 -- What to do: if it should not be sent now, `repair --strategy unschedule` makes it a draft, even while a server
 -- scans. If it should, start listmonk, or look into its log.
 WITH server AS MATERIALIZED (  -- is a listmonk scanning? It does so every 5 s, with a statement of these words
-    SELECT coalesce(
-        NULLIF(current_setting('listmonk_doctor.server', true), ''),
-        CASE WHEN pg_is_in_recovery() THEN 'unknown' ELSE
-            (SELECT CASE WHEN bool_or(query ~ '^\s*WITH (camps|campLists) AS'
-                                      AND (state = 'active' OR clock_timestamp() - state_change < interval '6 s'))
-                         THEN 'alive'
-                         WHEN bool_or(state IS NULL AND backend_type = 'client backend') THEN 'unknown'
-                         ELSE 'none' END
-               FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid())
-        END) AS state
+    SELECT coalesce(NULLIF(current_setting('listmonk_doctor.server', true), ''), looked.state) AS state
+      FROM (SELECT CASE
+                       WHEN pg_is_in_recovery() THEN 'unknown'
+                       WHEN bool_or(query ~ '^\s*WITH (camps|campLists) AS'
+                                    AND (state = 'active' OR clock_timestamp() - state_change < interval '6 s'))
+                       THEN 'alive'
+                       WHEN bool_or(state IS NULL OR state = 'disabled'  -- not shown, or a scan's text overwritten
+                                    OR clock_timestamp() - state_change < interval '10 s')
+                       THEN 'unknown'
+                       ELSE 'none'
+                   END AS state
+              FROM pg_stat_activity
+             WHERE datname = current_database()
+               AND pid <> pg_backend_pid()
+               AND coalesce(backend_type, 'client backend') = 'client backend') AS looked
 )
 SELECT c.id,
        c.name AS label,
@@ -38,6 +43,6 @@ SELECT c.id,
        CASE WHEN c.started_at IS NULL AND c.sent = 0 THEN jsonb_build_object('status', 'draft') END AS fix
   FROM campaigns c CROSS JOIN server
  WHERE c.status = 'scheduled'
-   AND c.send_at < now() - coalesce(NULLIF(current_setting('listmonk_doctor.due_after', true), '')::numeric, 20)
+   AND c.send_at < now() - coalesce(NULLIF(current_setting('listmonk_doctor.due_after', true), '')::numeric, 15)
                            * interval '1 s'
  ORDER BY c.id;

@@ -35,8 +35,8 @@ dated AS MATERIALIZED (  -- an upgrade is as old as the first setting that it br
       FROM settings CROSS JOIN installed
      GROUP BY version, oldest
 ),
-knobs AS MATERIALIZED (  -- today's settings; flush: what 5 s of sending can add to `sent` at most
-    SELECT workers, rate, batch, 2 * workers * rate AS queue, 5 * workers * rate AS flush,
+knobs AS MATERIALIZED (  -- today's settings; flush: mails in 5 s; one_stop: batch + queue + workers, lost at most
+    SELECT workers, rate, batch, 5 * workers * rate AS flush,
            batch + 2 * workers * rate + workers AS one_stop
       FROM (SELECT greatest(1, coalesce(max(number) FILTER (WHERE key = 'app.concurrency'), 10)) AS workers,
                    greatest(1, coalesce(max(number) FILTER (WHERE key = 'app.message_rate'), 10)) AS rate,
@@ -68,8 +68,8 @@ counted AS MATERIALIZED (
 )
 SELECT id,
        name AS label,
-       format('It is %s and counts %s mails sent for %s people: %s more than there were to mail, though no more than %s '
-              'people can have been in its audience.', status, sent, to_send, sent - to_send, ever) AS detail,
+       format('It is %s and counts %s mails sent for %s people: %s more than there were to mail, though no more '
+              'than %s people can have been in its audience.', status, sent, to_send, sent - to_send, ever) AS detail,
        NULL::jsonb AS fix
   FROM counted
  WHERE far_above

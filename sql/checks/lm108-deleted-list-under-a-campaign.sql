@@ -14,7 +14,8 @@
 -- and shows how the audience changes; start listmonk, and press Start.
 SELECT c.id,
        c.name AS label,
-       format('%s, and %s of its %s lists %s been deleted (%s): it stands at %s of %s and hangs at its next fetch.',
+       format('%s, and %s of its %s lists %s been deleted (%s): '
+              'it stands at %s of %s and hangs at its next fetch.',
               initcap(c.status::text), count(*) FILTER (WHERE cl.list_id IS NULL), count(*),
               CASE count(*) FILTER (WHERE cl.list_id IS NULL) WHEN 1 THEN 'has' ELSE 'have' END,
               string_agg(quote_literal(left(cl.list_name, 60)), ', ' ORDER BY cl.id)

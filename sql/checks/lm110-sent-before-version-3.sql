@@ -36,9 +36,9 @@ dated AS MATERIALIZED (  -- an upgrade is as old as the first setting that it br
 )
 SELECT NULL::int AS id,
        format('%s %s', count(*), CASE count(*) WHEN 1 THEN 'campaign' ELSE 'campaigns' END) AS label,
-       format('Last sent by listmonk 2.5.1 or older, the latest on %s UTC (ids %s to %s): sent counts who was fetched, '
-              'so it cannot show whether everybody was mailed; sent is below to_send in %s.',
-              to_char(max(c.updated_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD'), min(c.id), max(c.id),
+       format('Last sent by listmonk 2.5.1 or older (ids %s to %s, the latest on %s UTC): sent counts who was fetched, '
+              'so it cannot show whether everybody was mailed; it is below to_send in %s.',
+              min(c.id), max(c.id), to_char(max(c.updated_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD'),
               count(*) FILTER (WHERE c.sent < c.to_send)) AS detail,
        NULL::jsonb AS fix
   FROM campaigns c CROSS JOIN dated d

@@ -36,8 +36,8 @@ dated AS MATERIALIZED (  -- an upgrade is as old as the first setting that it br
       FROM settings CROSS JOIN installed
      GROUP BY version, oldest
 ),
-knobs AS MATERIALIZED (  -- today's settings; flush: what 5 s of sending can add to `sent` at most
-    SELECT workers, rate, batch, 2 * workers * rate AS queue, 5 * workers * rate AS flush,
+knobs AS MATERIALIZED (  -- today's settings; flush: mails in 5 s; one_stop: batch + queue + workers, lost at most
+    SELECT workers, rate, batch, 5 * workers * rate AS flush,
            batch + 2 * workers * rate + workers AS one_stop
       FROM (SELECT greatest(1, coalesce(max(number) FILTER (WHERE key = 'app.concurrency'), 10)) AS workers,
                    greatest(1, coalesce(max(number) FILTER (WHERE key = 'app.message_rate'), 10)) AS rate,
@@ -59,13 +59,13 @@ addressed AS MATERIALIZED (  -- many campaigns share few sets of lists: the bloc
      WHERE c.counts_blocklisted AND cl.list_id IS NOT NULL
      GROUP BY c.id, c.type
 ),
-blocklisted AS MATERIALIZED (  -- those whose subscription counts: to_send looks at that alone
+blocklisted AS MATERIALIZED (  -- whose subscription counts, since to_send looks at that alone; OFFSET: they are few
     SELECT sl.list_id, s.id, l.optin, sl.status
       FROM subscribers s
-      JOIN subscriber_lists sl ON sl.subscriber_id = s.id
+     CROSS JOIN LATERAL (SELECT list_id, status FROM subscriber_lists
+                          WHERE subscriber_id = s.id AND status <> 'unsubscribed' OFFSET 0) AS sl
       JOIN lists l ON l.id = sl.list_id
      WHERE s.status = 'blocklisted'
-       AND sl.status <> 'unsubscribed'
        AND EXISTS (SELECT FROM addressed)
 ),
 per_audience AS MATERIALIZED (
@@ -79,7 +79,8 @@ per_audience AS MATERIALIZED (
      GROUP BY audiences.type, audiences.lists
 ),
 explained AS MATERIALIZED (  -- width_bucket: how many of the blocklisted have ids up to the ceiling
-    SELECT c.*, coalesce(width_bucket(c.max_subscriber_id, b.ids), 0) AS blocklisted,
+    SELECT c.id, c.name, c.type, c.sent, c.to_send, c.last_subscriber_id, c.max_subscriber_id, c.started_at,
+           coalesce(width_bucket(c.max_subscriber_id, b.ids), 0) AS blocklisted,
            c.to_send - c.sent <= coalesce(width_bucket(c.max_subscriber_id, b.ids), 0) AS by_blocklisted
       FROM short c
       LEFT JOIN addressed a ON a.id = c.id

@@ -12,7 +12,8 @@
 -- What to do: if they should be mailed, import them into another list and add it to the campaign before it ends.
 SELECT c.id,
        c.name AS label,
-       format('%s, and %s of its %s lists %s been deleted (%s): it goes on at %s of %s without the people who were only there.',
+       format('%s, and %s of its %s lists %s been deleted (%s): '
+              'it goes on at %s of %s without the people who were only there.',
               initcap(c.status::text), count(*) FILTER (WHERE cl.list_id IS NULL), count(*),
               CASE count(*) FILTER (WHERE cl.list_id IS NULL) WHEN 1 THEN 'has' ELSE 'have' END,
               string_agg(quote_literal(left(cl.list_name, 60)), ', ' ORDER BY cl.id)

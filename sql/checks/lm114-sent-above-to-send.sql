@@ -36,8 +36,8 @@ dated AS MATERIALIZED (  -- an upgrade is as old as the first setting that it br
       FROM settings CROSS JOIN installed
      GROUP BY version, oldest
 ),
-knobs AS MATERIALIZED (  -- today's settings; flush: what 5 s of sending can add to `sent` at most
-    SELECT workers, rate, batch, 2 * workers * rate AS queue, 5 * workers * rate AS flush,
+knobs AS MATERIALIZED (  -- today's settings; flush: mails in 5 s; one_stop: batch + queue + workers, lost at most
+    SELECT workers, rate, batch, 5 * workers * rate AS flush,
            batch + 2 * workers * rate + workers AS one_stop
       FROM (SELECT greatest(1, coalesce(max(number) FILTER (WHERE key = 'app.concurrency'), 10)) AS workers,
                    greatest(1, coalesce(max(number) FILTER (WHERE key = 'app.message_rate'), 10)) AS rate,

@@ -4,8 +4,8 @@
 -- tags: campaigns, health
 -- since: v3.0.0
 --
--- What it finds: a paused campaign whose cursor is further on in the audience than what was counted as sent, by
--- more than the number of workers.
+-- What it finds: a campaign that is paused, or scheduled to go on, and whose cursor is further on in the audience
+-- than what was counted as sent, by more than the number of workers.
 --
 -- Why it matters: a clean pause writes the cursor back to the last person mailed. If it has not, either the batch
 -- is still draining (with a sliding window that can take hours), or listmonk was stopped meanwhile and the people
@@ -37,8 +37,8 @@ dated AS MATERIALIZED (  -- an upgrade is as old as the first setting that it br
       FROM settings CROSS JOIN installed
      GROUP BY version, oldest
 ),
-knobs AS MATERIALIZED (  -- today's settings; flush: what 5 s of sending can add to `sent` at most
-    SELECT workers, rate, batch, 2 * workers * rate AS queue, 5 * workers * rate AS flush,
+knobs AS MATERIALIZED (  -- today's settings; flush: mails in 5 s; one_stop: batch + queue + workers, lost at most
+    SELECT workers, rate, batch, 5 * workers * rate AS flush,
            batch + 2 * workers * rate + workers AS one_stop
       FROM (SELECT greatest(1, coalesce(max(number) FILTER (WHERE key = 'app.concurrency'), 10)) AS workers,
                    greatest(1, coalesce(max(number) FILTER (WHERE key = 'app.message_rate'), 10)) AS rate,
@@ -47,20 +47,21 @@ knobs AS MATERIALIZED (  -- today's settings; flush: what 5 s of sending can add
                      WHERE key IN ('app.concurrency', 'app.message_rate', 'app.batch_size')) AS numbers) AS read
 ),
 candidates AS MATERIALIZED (
-    SELECT c.id, c.name, c.type, c.sent, c.to_send, c.last_subscriber_id, c.max_subscriber_id,
+    SELECT c.id, c.name, c.type, c.status, c.sent, c.to_send, c.last_subscriber_id, c.max_subscriber_id,
            coalesce(c.started_at, 'infinity') AS started_at,
            c.last_subscriber_id = c.to_send AND c.last_subscriber_id < c.max_subscriber_id
            AND c.updated_at < d.v6_1_since AS may_be_a_count
       FROM campaigns c CROSS JOIN dated d CROSS JOIN knobs k
-     WHERE c.status = 'paused'
+     WHERE c.status IN ('paused', 'scheduled')
        AND c.updated_at >= d.v3_since
        AND c.last_subscriber_id - c.sent > k.workers  -- no rank is larger than its id
 )
 SELECT c.id,
        c.name AS label,
-       format('Paused at %s of %s, but %s people of the audience have ids up to the cursor (%s): %s are fetched and '
-              'not counted as sent; Start would skip them.',
-              c.sent, c.to_send, below.people, c.last_subscriber_id, below.people - c.sent) AS detail,
+       format('%s at %s of %s, but %s people of the audience have ids up to the cursor (%s): %s are fetched and not '
+              'counted as sent; going on would skip them.',
+              initcap(c.status::text), c.sent, c.to_send, below.people, c.last_subscriber_id,
+              below.people - c.sent) AS detail,
        NULL::jsonb AS fix
   FROM candidates c
  CROSS JOIN knobs k
@@ -83,5 +84,5 @@ SELECT c.id,
    AND NOT (c.may_be_a_count
             AND (below.people - c.sent > k.one_stop
                  OR NOT EXISTS (SELECT FROM campaign_lists cl JOIN subscriber_lists sl ON sl.list_id = cl.list_id
-                    WHERE cl.campaign_id = c.id AND sl.subscriber_id = c.last_subscriber_id)))
+                            WHERE cl.campaign_id = c.id AND sl.subscriber_id = c.last_subscriber_id)))
  ORDER BY c.id;

@@ -13,22 +13,22 @@
 --
 -- What to do: stop one of the two; a second one that should only serve pages is started with `--passive`.
 WITH ticks AS MATERIALIZED (
-    SELECT pid, client_addr, backend_start, query_start
+    SELECT pid, client_addr, query_start, clock_timestamp() - query_start AS age
       FROM pg_stat_activity
      WHERE datname = current_database()
        AND pid <> pg_backend_pid()
        AND query ~ '^\s*WITH camps AS'
-       AND query_start > clock_timestamp() - interval '6 s'
 )
 SELECT NULL::int AS id,
        'two servers' AS label,
-       format('Two sessions scan this database as listmonk does every 5 s: process %s (%s) and process %s (%s), %s s '
-              'apart.', a.pid, coalesce(host(a.client_addr), 'local'), b.pid, coalesce(host(b.client_addr), 'local'),
-              round(extract(epoch FROM b.query_start - a.query_start)::numeric, 1)) AS detail,
+       format('Two sessions scan this database as listmonk does every 5 s: process %s (%s) %s s ago, and process %s '
+              '(%s) %s s ago.',
+              a.pid, coalesce(host(a.client_addr), 'local'), round(extract(epoch FROM a.age)::numeric, 1),
+              b.pid, coalesce(host(b.client_addr), 'local'), round(extract(epoch FROM b.age)::numeric, 1)) AS detail,
        NULL::jsonb AS fix
   FROM ticks a
   JOIN ticks b ON (b.query_start, b.pid) > (a.query_start, a.pid)
- WHERE b.query_start - a.query_start < interval '4.5 s'  -- one server's scans, on two of its sessions, are 5 s apart
-    OR a.client_addr IS DISTINCT FROM b.client_addr
- ORDER BY a.query_start, b.query_start
+ WHERE a.age < interval '4.5 s'  -- one server scans once in that time, on whichever of its sessions is free
+    OR a.age < interval '6 s' AND a.client_addr IS DISTINCT FROM b.client_addr
+ ORDER BY a.age, b.age
  LIMIT 1;

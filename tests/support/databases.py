@@ -1,4 +1,4 @@
-"""Owns the tests' databases: making them on the session's server, with recorded incidents in them, and dropping them."""
+"""Owns the tests' databases: made on the session's server, with recorded incidents in them, and dropped."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ class Databases:
     def create(self, template: str = "template0") -> str:
         """Create a database as a copy of another one, an empty one by default, and return its name."""
         name = f"t{next(self._numbers)}"
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-            sql.Identifier(name), sql.Identifier(template)
-        )
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
         if self.server.major >= STRATEGY_SINCE:
             statement += sql.SQL(" STRATEGY file_copy")
         self._run(statement)

@@ -71,8 +71,7 @@ def fetch(major: int) -> Path:
                 borrow_libraries(unpacked / "lib")
             unpacked.rename(target)
     if not runs(target / "bin"):
-        message = f"PostgreSQL {major} in {target} does not run: see what `ldd {target}/bin/postgres` lacks"
-        raise SystemExit(message)
+        raise SystemExit(f"PostgreSQL {major} in {target} does not run: see what `ldd {target}/bin/postgres` lacks")
     return target / "bin"
 
 

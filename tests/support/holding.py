@@ -92,17 +92,29 @@ def mailed_by_start(examination: Examination, option: Option, truth: TruthOf, ve
     if status in ("finished", "cancelled", "draft"):
         return {}
     row = Row(
-        status=status, sent=after.get("sent", campaign.sent), to_send=campaign.to_send,
+        status=status,
+        sent=after.get("sent", campaign.sent),
+        to_send=campaign.to_send,
         last_subscriber_id=after.get("last_subscriber_id", campaign.cursor),
-        max_subscriber_id=campaign.ceiling, started_at=0.0 if campaign.started_at else None, updated_at=0.0,
+        max_subscriber_id=campaign.ceiling,
+        started_at=0.0 if campaign.started_at else None,
+        updated_at=0.0,
     )
     settings = Settings(
-        batch_size=doctor.batch_size, concurrency=doctor.concurrency, message_rate=doctor.message_rate, max_send_errors=0
+        batch_size=doctor.batch_size,
+        concurrency=doctor.concurrency,
+        message_rate=doctor.message_rate,
+        max_send_errors=0,
     )
     eligible = truth.now
     played = resume_from_row(
-        row, eligible, settings, version.removeprefix("v"), {},
-        ineligible=truth.fetchable & truth.blocklisted, unconfirmed=truth.fetchable - truth.blocklisted - eligible,
+        row,
+        eligible,
+        settings,
+        version.removeprefix("v"),
+        {},
+        ineligible=truth.fetchable & truth.blocklisted,
+        unconfirmed=truth.fetchable - truth.blocklisted - eligible,
     )
     return played.mails
 

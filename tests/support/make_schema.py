@@ -65,8 +65,8 @@ def column(row: Row) -> str:
 def table(name: str, columns: list[Row], constraints: list[Row]) -> str:
     """One CREATE TABLE with its keys: columns by position, then primary, unique and foreign keys by name."""
     parts = [column(row) for row in sorted(columns, key=lambda row: int(row["position"]))]
-    for row in sorted(constraints, key=lambda row: ("puf".index(row["type"]), row["constraint"])):
-        parts.append(f"CONSTRAINT {row['constraint']} {row['definition']}")
+    keys = sorted(constraints, key=lambda row: ("puf".index(row["type"]), row["constraint"]))
+    parts += [f"CONSTRAINT {row['constraint']} {row['definition']}" for row in keys]
     return f"CREATE TABLE {name} (\n    " + ",\n    ".join(parts) + "\n);"
 
 
@@ -83,11 +83,8 @@ def schema(facts: Path, version: str) -> str:
     views = {row["matview"] for row in rows(facts, "matviews", version)}
     tables = sorted(columns.keys() - views)
     if not tables:
-        message = f"no columns are known of {version}"
-        raise SystemExit(message)
-    order = TopologicalSorter(
-        {name: sorted(parents(constraints[name]) - {name}) for name in tables}
-    ).static_order()
+        raise SystemExit(f"no columns are known of {version}")
+    order = TopologicalSorter({name: sorted(parents(constraints[name]) - {name}) for name in tables}).static_order()
     made_by_keys = {row["constraint"] for group in constraints.values() for row in group}
     indexes = [
         row["definition"].replace(" USING btree", "") + ";"

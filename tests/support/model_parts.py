@@ -38,15 +38,27 @@ class Behaviour:
 
 BEHAVIOURS: Final = {
     "2.5.1": Behaviour(
-        pipes=False, cut_before_filter=True, counts_blocklisted=True, nobody_leaves_row=False,
-        finishes_scheduled=False, start_schedules=False,
+        pipes=False,
+        cut_before_filter=True,
+        counts_blocklisted=True,
+        nobody_leaves_row=False,
+        finishes_scheduled=False,
+        start_schedules=False,
     ),
     "3.0.0": Behaviour(
-        cut_before_filter=True, counts_blocklisted=True, nobody_leaves_row=False, count_into_cursor=True,
-        stopped_may_finish=True, finishes_scheduled=False, start_schedules=False,
+        cut_before_filter=True,
+        counts_blocklisted=True,
+        nobody_leaves_row=False,
+        count_into_cursor=True,
+        stopped_may_finish=True,
+        finishes_scheduled=False,
+        start_schedules=False,
     ),
     "4.1.0": Behaviour(
-        draft_counts=True, count_into_cursor=True, stopped_may_finish=True, finishes_scheduled=False,
+        draft_counts=True,
+        count_into_cursor=True,
+        stopped_may_finish=True,
+        finishes_scheduled=False,
         start_schedules=False,
     ),
     "5.0.3": Behaviour(draft_counts=True, count_into_cursor=True),
@@ -86,9 +98,7 @@ class Row:
 class Campaign:
     """One campaign: its row, the people of its lists, and the truth of who was mailed."""
 
-    def __init__(
-        self, audience: Iterable[int], blocklisted: Iterable[int], unconfirmed: Iterable[int]
-    ) -> None:
+    def __init__(self, audience: Iterable[int], blocklisted: Iterable[int], unconfirmed: Iterable[int]) -> None:
         self.row = Row()
         self.fails: frozenset[int] = frozenset()
         self.unrenderable: frozenset[int] = frozenset()
@@ -99,9 +109,7 @@ class Campaign:
         self.errors = 0
         self.set_people(audience, blocklisted, unconfirmed)
 
-    def set_people(
-        self, audience: Iterable[int], blocklisted: Iterable[int], unconfirmed: Iterable[int]
-    ) -> None:
+    def set_people(self, audience: Iterable[int], blocklisted: Iterable[int], unconfirmed: Iterable[int]) -> None:
         """Replace the people of the lists; whoever is blocklisted or unconfirmed is not eligible."""
         self.blocklisted = frozenset(blocklisted)
         self.unconfirmed = frozenset(unconfirmed)

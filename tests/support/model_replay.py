@@ -52,20 +52,28 @@ class Record:
 
     def missed(self, campaign: int) -> list[int]:
         """Return who of that audience got nothing and was not refused, ascending."""
-        return sorted(person.subscriber_id for person in self._people(campaign)
-                      if not person.mails and not person.failed_attempts)
+        return sorted(
+            person.subscriber_id for person in self._people(campaign) if not person.mails and not person.failed_attempts
+        )
 
     def refused(self, campaign: int) -> frozenset[int]:
         """Return whose mail was refused and never accepted."""
-        return frozenset(person.subscriber_id for person in self._people(campaign)
-                         if person.failed_attempts and not person.mails)
+        return frozenset(
+            person.subscriber_id for person in self._people(campaign) if person.failed_attempts and not person.mails
+        )
 
     def final(self, campaign: int) -> Figures:
         """Return the row at the end of the recording."""
         told = self.incident["campaigns"][str(campaign)]
         row = told["row"]
-        return Figures(row["status"], row["sent"], row["to_send"], row["last_subscriber_id"],
-                       row["max_subscriber_id"], told["mails"])
+        return Figures(
+            row["status"],
+            row["sent"],
+            row["to_send"],
+            row["last_subscriber_id"],
+            row["max_subscriber_id"],
+            told["mails"],
+        )
 
     def ineligible(self, campaign: int) -> tuple[frozenset[int], frozenset[int]]:
         """Return the lists' blocklisted and unconfirmed people who were not in the audience at start."""
@@ -94,15 +102,20 @@ class Record:
         return list(csv.DictReader(io.StringIO(self.recording.tables[name])))
 
     def _people(self, campaign: int) -> list[Truth]:
-        return [person for person in self.recording.truth
-                if person.campaign_id == campaign and person.in_audience_at_start]
+        return [
+            person for person in self.recording.truth if person.campaign_id == campaign and person.in_audience_at_start
+        ]
 
 
 def _settings(stored: dict[str, Any]) -> Settings:
     return Settings(
-        stored["app.batch_size"], stored["app.concurrency"], stored["app.message_rate"],
-        stored["app.message_sliding_window"], stored.get("app.message_sliding_window_rate", 0),
-        _seconds(stored.get("app.message_sliding_window_duration", "0s")), stored["app.max_send_errors"],
+        stored["app.batch_size"],
+        stored["app.concurrency"],
+        stored["app.message_rate"],
+        stored["app.message_sliding_window"],
+        stored.get("app.message_sliding_window_rate", 0),
+        _seconds(stored.get("app.message_sliding_window_duration", "0s")),
+        stored["app.max_send_errors"],
     )
 
 
@@ -129,14 +142,25 @@ class Replay:
     def figures(self, campaign: int) -> Figures:
         """Return the model's progress of a campaign now."""
         row = self.senders[campaign].row
-        return Figures(row.status, row.sent, row.to_send, row.last_subscriber_id, row.max_subscriber_id,
-                       sum(self.senders[campaign].mails.values()))
+        return Figures(
+            row.status,
+            row.sent,
+            row.to_send,
+            row.last_subscriber_id,
+            row.max_subscriber_id,
+            sum(self.senders[campaign].mails.values()),
+        )
 
     def _sender(self, number: int) -> Sender:
         blocklisted, unconfirmed = self.record.ineligible(number)
         return Sender(
-            self.record.version, self.record.audience(number), self.record.settings, server=self.server,
-            blocklisted=blocklisted, unconfirmed=unconfirmed, fails=self.record.refused(number),
+            self.record.version,
+            self.record.audience(number),
+            self.record.settings,
+            server=self.server,
+            blocklisted=blocklisted,
+            unconfirmed=unconfirmed,
+            fails=self.record.refused(number),
             unrenderable=self.record.unrenderable(),
         )
 
@@ -223,8 +247,7 @@ _STEPS: Final[tuple[tuple[str, Callable[[Replay, int, re.Match[str]], None]], ..
     (r"campaign (?P<n>\d+):? (status set to )?scheduled", Replay.schedule),
     (r"killed with SIGKILL|stopped with SIGTERM", lambda play, at, _: play.kill(at)),
     (r"listmonk started again", lambda play, at, _: play.boot(at)),
-    (r"settings saved: \{'app.message_sliding_window_rate': (?P<rate>\d+)\}",
-     lambda play, _, found: play.save(found)),
+    (r"settings saved: \{'app.message_sliding_window_rate': (?P<rate>\d+)\}", lambda play, _, found: play.save(found)),
     (r"Restart pressed", lambda play, at, _: play.restart(at)),
     (r"listmonk v(?P<version>[\d.]+) --upgrade", lambda play, _, found: play.upgrade(found)),
     # What the recorder looked at, or waited for.

@@ -22,9 +22,15 @@ _LONG_BEFORE: Final = timedelta(days=90)
 
 
 def write_to_database(  # noqa: PLR0913 - what a history leaves behind has this many parts
-    conn: Connection[tuple[object, ...]], sender: Sender, *,
-    now: datetime | None = None, campaign_id: int = CAMPAIGN, list_id: int = LIST, name: str = "Played",
-    unsubscribed: Mapping[int, float] | None = None, joined: Mapping[int, float] | None = None,
+    conn: Connection[tuple[object, ...]],
+    sender: Sender,
+    *,
+    now: datetime | None = None,
+    campaign_id: int = CAMPAIGN,
+    list_id: int = LIST,
+    name: str = "Played",
+    unsubscribed: Mapping[int, float] | None = None,
+    joined: Mapping[int, float] | None = None,
 ) -> datetime:
     """Write a model's people, list, subscriptions, settings and campaign, in one transaction.
 
@@ -41,8 +47,14 @@ def write_to_database(  # noqa: PLR0913 - what a history leaves behind has this 
         conn.execute(
             "INSERT INTO lists (id, uuid, name, type, optin, tags, created_at, updated_at)"
             " VALUES (%s, %s, %s, 'public', %s::list_optin, '{}', %s, %s)",
-            [list_id, uuid.uuid4(), f"List {list_id}", "double" if sender.campaign.unconfirmed else "single",
-             zero - _LONG_BEFORE, zero - _LONG_BEFORE],
+            [
+                list_id,
+                uuid.uuid4(),
+                f"List {list_id}",
+                "double" if sender.campaign.unconfirmed else "single",
+                zero - _LONG_BEFORE,
+                zero - _LONG_BEFORE,
+            ],
         )
         banned = sender.campaign.blocklisted
         everybody = sorted(sender.eligible | banned | sender.campaign.unconfirmed | left.keys())
@@ -50,10 +62,17 @@ def write_to_database(  # noqa: PLR0913 - what a history leaves behind has this 
         with conn.cursor().copy(f"COPY subscribers ({columns}) FROM STDIN".encode()) as copy:
             for person in everybody:
                 since = _since(zero, newcomers.get(person))
-                copy.write_row((
-                    person, uuid.UUID(int=(1 << 80) + person), f"user{person}@example.test", f"User {person}",
-                    "blocklisted" if person in banned else "enabled", since, since,
-                ))
+                copy.write_row(
+                    (
+                        person,
+                        uuid.UUID(int=(1 << 80) + person),
+                        f"user{person}@example.test",
+                        f"User {person}",
+                        "blocklisted" if person in banned else "enabled",
+                        since,
+                        since,
+                    )
+                )
         columns = "subscriber_id, list_id, status, created_at, updated_at"
         with conn.cursor().copy(f"COPY subscriber_lists ({columns}) FROM STDIN".encode()) as copy:
             for person, status, since, changed in _subscriptions(sender, everybody, left, newcomers, zero):
@@ -70,7 +89,10 @@ def _since(zero: datetime, joined: float | None) -> datetime:
 
 
 def _subscriptions(
-    sender: Sender, everybody: Iterable[int], left: Mapping[int, float], joined: Mapping[int, float],
+    sender: Sender,
+    everybody: Iterable[int],
+    left: Mapping[int, float],
+    joined: Mapping[int, float],
     zero: datetime,
 ) -> Iterator[tuple[int, str, datetime, datetime]]:
     for person in everybody:
@@ -105,8 +127,13 @@ def _write_settings(conn: Connection[tuple[object, ...]], sender: Sender) -> Non
 
 
 def _write_campaign(  # noqa: PLR0913 - handed through
-    conn: Connection[tuple[object, ...]], sender: Sender, *,
-    campaign_id: int, list_id: int, name: str, zero: datetime,
+    conn: Connection[tuple[object, ...]],
+    sender: Sender,
+    *,
+    campaign_id: int,
+    list_id: int,
+    name: str,
+    zero: datetime,
 ) -> None:
     row = sender.row
 
@@ -119,9 +146,20 @@ def _write_campaign(  # noqa: PLR0913 - handed through
         " max_subscriber_id, send_at, started_at, created_at, updated_at)"
         " VALUES (%s, %s, %s, 'Subject', 'sender@example.test', 'Body', 'plain', '{}', 'regular', 'email',"
         " NULL, NULL, %s::campaign_status, %s, %s, %s, %s, %s, %s, %s, %s)",
-        [campaign_id, uuid.uuid4(), name, row.status,
-         row.sent, row.to_send, row.last_subscriber_id, row.max_subscriber_id,
-         moment(row.send_at), moment(row.started_at), zero, moment(row.updated_at)],
+        [
+            campaign_id,
+            uuid.uuid4(),
+            name,
+            row.status,
+            row.sent,
+            row.to_send,
+            row.last_subscriber_id,
+            row.max_subscriber_id,
+            moment(row.send_at),
+            moment(row.started_at),
+            zero,
+            moment(row.updated_at),
+        ],
     )
     conn.execute(
         "INSERT INTO campaign_lists (campaign_id, list_id, list_name) VALUES (%s, %s, %s)",

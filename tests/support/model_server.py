@@ -31,8 +31,13 @@ class Server:
     """A listmonk server on a simulated clock of milliseconds, with all of its campaigns."""
 
     def __init__(
-        self, version: str, settings: Settings, *,
-        seed: int = 0, races: bool = False, relay_seconds: float = 0.0,
+        self,
+        version: str,
+        settings: Settings,
+        *,
+        seed: int = 0,
+        races: bool = False,
+        relay_seconds: float = 0.0,
     ) -> None:
         self.clock = 0
         self.campaigns: list[Campaign] = []
@@ -113,8 +118,11 @@ class Server:
     def _next_due(self) -> int:
         """Return when some row will next want a pick-up, so that idle years cost nothing."""
         due = [self.clock for campaign in self.campaigns if campaign.row.status == "running"]
-        due += [math.ceil((campaign.row.send_at or 0) * 1000)
-                for campaign in self.campaigns if campaign.row.status == "scheduled"]
+        due += [
+            math.ceil((campaign.row.send_at or 0) * 1000)
+            for campaign in self.campaigns
+            if campaign.row.status == "scheduled"
+        ]
         return max(self.clock, min(due, default=_NEVER))
 
     def _at(self, milliseconds: int, worker: int, kind: int) -> None:

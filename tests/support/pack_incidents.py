@@ -1,6 +1,6 @@
 """Packs folders of recorded incidents into tests/incidents/NAME.tar.xz, the same bytes each time.
 
-    python tests/support/pack_incidents.py INCIDENTS_FOLDER [NAME ...]
+python tests/support/pack_incidents.py INCIDENTS_FOLDER [NAME ...]
 """
 
 from __future__ import annotations

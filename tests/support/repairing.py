@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from dataclasses import replace
@@ -52,7 +53,13 @@ def audience_ids(conn: Connection, schema: str, campaign_id: int) -> BitMap:
 
 def audience(conn: Connection, plan: Plan, schema: str = "public") -> dict[str, Any]:
     """Read the guard of the audience, as `apply` wants it."""
-    return guards.audience(audience_ids(conn, schema, plan.campaign_id))
+    return audience_guard(audience_ids(conn, schema, plan.campaign_id))
+
+
+def audience_guard(ids: BitMap) -> dict[str, Any]:
+    """Return how many people there are and the SHA-256 of their ids, ascending, four bytes each, network order."""
+    packed = b"".join(one.to_bytes(4, "big") for one in ids)
+    return {"count": len(ids), "digest": hashlib.sha256(packed).hexdigest()}
 
 
 def plan_of(conn: Connection, campaign_id: int, strategy: str, *, schema: str = "public", reason: str = "") -> Plan:
@@ -79,7 +86,14 @@ def plan_of(conn: Connection, campaign_id: int, strategy: str, *, schema: str = 
         strategy=strategy,
         prefer="no-gaps" if strategy == "rewind" else None,
         changes=changes,
-        guards=guards.of(campaign, settings, strategy=strategy, ids=ids, server={"running": False}),
+        guards={
+            "row": guards.row_of(campaign),
+            "xmin": campaign.xmin,
+            "settings": dict(settings.raw or {}),
+            "audience": audience_guard(ids),
+            "lists": [[each.row_id, each.list_id, each.optin] for each in campaign.lists],
+            "server": {"running": False},
+        },
         price={
             "missed": [0, 10],
             "duplicates": [bounced, bounced + 10],
@@ -97,7 +111,9 @@ def _changes(campaign: Campaign, ids: BitMap, strategy: str) -> tuple[tuple[Chan
     rank = max(1, min(campaign.sent - 10, len(ids)))
     cursor = ids[rank - 1] if strategy == "rewind" else campaign.last_subscriber_id
     target = {
-        "status": "draft" if strategy == "unschedule" else "paused", "last_subscriber_id": cursor, "sent": rank,
+        "status": "draft" if strategy == "unschedule" else "paused",
+        "last_subscriber_id": cursor,
+        "sent": rank,
     }
     after = {name: target[name] for name in MOVED[strategy] if getattr(campaign, name) != target[name]}
     before = {name: getattr(campaign, name) for name in after}
@@ -113,8 +129,10 @@ def _changes(campaign: Campaign, ids: BitMap, strategy: str) -> tuple[tuple[Chan
 
 def reprice(conn: Connection, plan: Plan, schema: str = "public") -> Plan | None:
     """Make a plan anew of the rows as they are; an undo stays as it is."""
-    return plan if plan.undoes else replace(
-        plan_of(conn, plan.campaign_id, plan.strategy, schema=schema), reason=plan.reason
+    return (
+        plan
+        if plan.undoes
+        else replace(plan_of(conn, plan.campaign_id, plan.strategy, schema=schema), reason=plan.reason)
     )
 
 
@@ -125,10 +143,16 @@ def no_server(conn: Connection, plan: Plan) -> None:
 def write(conn: Connection, *plans: Plan, **other: Any) -> ApplyResult:
     """Apply plans as the program does; `other` replaces what it would pass."""
     return apply(
-        conn, plans,
+        conn,
+        plans,
         **{
-            "schema": "public", "reprice": reprice, "check_server": no_server, "audience": audience,
-            "undo_out": None, "version": VERSION, **other,
+            "schema": "public",
+            "reprice": reprice,
+            "check_server": no_server,
+            "audience": audience,
+            "undo_out": None,
+            "version": VERSION,
+            **other,
         },
     )
 
@@ -156,11 +180,15 @@ def journal_rows(dsn: str) -> dict[str, list[str]]:
     return tables(dsn, "listmonk_doctor")
 
 
-def psql(dsn: str, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def psql(dsn: str, script: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
     """Run a script with the real psql."""
     named = os.environ.get("LISTMONK_DOCTOR_TEST_PG_BIN")
     program = (Path(named) if named else postgres.find_binaries()) / "psql"
     return subprocess.run(
         [program, "--no-psqlrc", "--dbname", dsn, "--file", "-"],
-        input=script.encode(), check=False, capture_output=True, timeout=60, env={**os.environ, **environment},
+        input=script.encode(),
+        check=False,
+        capture_output=True,
+        timeout=60,
+        env={**os.environ, **environment},
     )

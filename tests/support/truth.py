@@ -32,7 +32,15 @@ WHERE cl.campaign_id = %s
 """Whom versions before 4.0.0 count when they cut a batch."""
 
 FAILING = ("rejects", "render", "m2-backward")
-CLEAN_PAUSES = ("kill9-after-pause", "newcomers", "m2-forward", "healthy", "quickstart", "rejects-paused", "m2-backward")
+CLEAN_PAUSES = (
+    "kill9-after-pause",
+    "newcomers",
+    "m2-forward",
+    "healthy",
+    "quickstart",
+    "rejects-paused",
+    "m2-backward",
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,79 @@
+"""Owns running the checks for a command, and quieting what was accepted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from listmonk_doctor.commands._session import Database
+    from listmonk_doctor.diagnosis.catalogue import Check
+    from listmonk_doctor.diagnosis.report import Examination, Finding, ScanReport
+    from listmonk_doctor.repair.journal import Acceptance
+
+
+def scanned(database: Database, checks: Sequence[Check] | None = None) -> ScanReport:
+    """Scan all campaigns by these checks (None: all); what was accepted and has not moved since is info."""
+    from listmonk_doctor.diagnosis.scan import in_order, scan
+
+    report = scan(database.conn, schema=database.schema, timeout=database.timeout, checks=checks)
+    return replace(report, findings=in_order(_accepted(database, report.findings)))
+
+
+def findings_of(database: Database, seen: Examination) -> ScanReport:
+    """Run all checks, and return what they say of one campaign that was examined."""
+    from listmonk_doctor.database.snapshot import snapshot
+    from listmonk_doctor.diagnosis.closer import settle
+    from listmonk_doctor.diagnosis.report import ScanReport
+    from listmonk_doctor.diagnosis.scan import run_checks
+
+    server = {True: "alive", False: "none", None: "unknown"}[seen.running]
+    with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor:
+        ran = run_checks(cursor, database.version, server=server)
+    mine = [settle(each, seen) for each in ran.findings if (each.table, each.id) == ("campaigns", seen.campaign.id)]
+    return ScanReport(
+        seen.version,
+        seen.running,
+        tuple(_accepted(database, mine)),
+        skipped=ran.skipped,
+        failed=ran.failed,
+    )
+
+
+def _accepted(database: Database, findings: Sequence[Finding]) -> Sequence[Finding]:
+    """Return findings, those about accepted campaigns whose row has not moved as info, with the reason."""
+    loud = {each.id for each in findings if each.table == "campaigns" and each.severity != "info"}
+    if not loud:
+        return findings
+    from listmonk_doctor.repair import journal
+
+    known = journal.accepted(database.conn, database.schema)
+    if not known:
+        return findings
+    holding = _holding(database, {each: of for each, of in known.items() if each in loud})
+    return [
+        replace(each, severity="info", detail=f"{each.detail} Accepted: {holding[each.id].reason}")
+        if each.table == "campaigns" and each.id in holding and each.severity != "info"
+        else each
+        for each in findings
+    ]
+
+
+def _holding(database: Database, known: dict[int, Acceptance]) -> dict[int | None, Acceptance]:
+    """Return the acknowledgements that still hold: not run out, and the row is as it was."""
+    from listmonk_doctor.database.snapshot import snapshot
+    from listmonk_doctor.listmonk.facts import read_campaigns
+    from listmonk_doctor.repair import guards
+
+    if not known:
+        return {}
+    with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor:
+        rows = read_campaigns(cursor, list(known))
+        now = cursor.execute("SELECT clock_timestamp()").fetchall()[0][0]
+    return {
+        each: of
+        for each, of in known.items()
+        if each in rows and rows[each].uuid == of.campaign_uuid and of.holds(guards.row_of(rows[each]), now)
+    }

@@ -1,0 +1,157 @@
+"""Owns the scan: all checks in one snapshot, none of which can stop the others, and the report of it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from listmonk_doctor.database.connection import recorded_versions
+from listmonk_doctor.database.snapshot import DEFAULT_TIMEOUT, snapshot
+from listmonk_doctor.diagnosis.catalogue import COLUMNS, Check, catalogue
+from listmonk_doctor.diagnosis.closer import examine_closely, look_closer
+from listmonk_doctor.diagnosis.report import SEVERITIES, Finding, NotRun, ScanReport, Severity
+from listmonk_doctor.errors import ConnectionFailedError, UnknownSchemaError
+from listmonk_doctor.listmonk.server import PERIOD
+from listmonk_doctor.listmonk.sessions import look_at
+from listmonk_doctor.listmonk.versions import NEWEST_KNOWN, OLDEST_READ, Version, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from psycopg import Error
+
+    from listmonk_doctor.database.connection import Connection, Cursor
+    from listmonk_doctor.diagnosis.closer import Deeper
+
+_SAVEPOINT: Final = "SAVEPOINT listmonk_doctor_scan"
+_BACK: Final = "ROLLBACK TO SAVEPOINT listmonk_doctor_scan"
+_SERVER: Final = {"alive": "alive", "probably": "alive", "none": "none", "cannot-tell": "unknown"}
+"""What a look at the sessions says, in the words of the checks (setting `listmonk_doctor.server`)."""
+
+
+class Ran(NamedTuple):
+    """What the checks gave: findings by severity and id, checks outside their versions, checks that failed."""
+
+    findings: tuple[Finding, ...]
+    skipped: tuple[NotRun, ...]
+    failed: tuple[NotRun, ...]
+
+
+def severity_at_least(severity: Severity, threshold: Severity) -> bool:
+    """Tell whether a severity is the threshold or worse."""
+    return SEVERITIES.index(severity) >= SEVERITIES.index(threshold)
+
+
+def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return findings as they are shown: the worst first, then by id (what is about no row last) and code."""
+    return tuple(
+        sorted(
+            findings,
+            key=lambda found: (-SEVERITIES.index(found.severity), found.id is None, found.id or 0, found.code),
+        )
+    )
+
+
+def run_checks(
+    cur: Cursor,
+    version: Version,
+    checks: Sequence[Check] | None = None,
+    *,
+    server: str = "",
+) -> Ran:
+    """Run checks in the cursor's transaction, whose search_path leads to listmonk's tables; one statement per check.
+
+    `version` is the one recorded last, `checks` those to run (None: all; `catalogue.select` chooses). `server` tells
+    the checks whether a listmonk is scanning: "alive", "none", "unknown" ("": they look for themselves). A check that
+    fails is reported and the others go on; only a lost session is raised.
+    """
+    findings: list[Finding] = []
+    skipped: list[NotRun] = []
+    failed: list[NotRun] = []
+    cur.execute("SELECT set_config('listmonk_doctor.server', %s, true)", [server])
+    cur.execute(_SAVEPOINT)
+    for check in catalogue() if checks is None else checks:
+        because = check.not_for(version)
+        if because is not None:
+            skipped.append(NotRun(check.code, because))
+            continue
+        answer = _run(cur, check)
+        if isinstance(answer, NotRun):
+            failed.append(answer)
+        else:
+            findings += answer
+    return Ran(in_order(findings), tuple(skipped), tuple(failed))
+
+
+def _run(cur: Cursor, check: Check) -> list[Finding] | NotRun:
+    """Run one check; what it did to the transaction when it failed is undone."""
+    import psycopg
+
+    began = time.monotonic()
+    try:
+        cur.execute(check.sql)
+        columns = tuple(column.name for column in cur.description or ())
+        if columns != COLUMNS:
+            return NotRun(check.code, f"it gives {', '.join(columns)} instead of {', '.join(COLUMNS)}: a bug")
+        return [Finding(check.code, check.name, check.severity, check.table, *row) for row in cur.fetchall()]
+    except psycopg.Error as error:
+        return NotRun(check.code, _recovered(cur, error, began))
+
+
+def _recovered(cur: Cursor, error: Error, began: float) -> str:
+    """Undo what a failed statement did to the transaction, and return why it failed; raise if the session is lost."""
+    from listmonk_doctor.database.failures import in_session
+
+    elapsed = time.monotonic() - began
+    explained = in_session(error, timeout=elapsed, elapsed=elapsed)
+    if cur.connection.broken or isinstance(explained, ConnectionFailedError):
+        raise error
+    cur.execute(_BACK)
+    if error.sqlstate == "57014":  # query_canceled
+        return f"it was cancelled after {elapsed:.1f} s"
+    return (error.diag.message_primary or str(error) or type(error).__name__).splitlines()[0]
+
+
+def scan(
+    conn: Connection,
+    schema: str,
+    timeout: float = DEFAULT_TIMEOUT,
+    deeper: Deeper | None = examine_closely,
+    checks: Sequence[Check] | None = None,
+) -> ScanReport:
+    """Run the checks over all campaigns, in one snapshot and without waiting, and look closer at the suspects.
+
+    `schema` is listmonk's, `timeout` in seconds per statement, `checks` as for `run_checks`. `deeper` examines
+    suspects (None: nobody does); what it says can only lower a finding. The report's `running` is False or None:
+    one look proves no server.
+    Raises DoctorError as `snapshot` does, and UnknownSchemaError for a version that is not read.
+    """
+    with snapshot(conn, schema=schema, timeout=timeout) as cur:
+        version = _readable(recorded_versions(cur)[-1])
+        look = look_at(cur, PERIOD)
+        ran = run_checks(cur, version, checks, server=_SERVER[look.standing])
+        closer = look_closer(cur, ran.findings, deeper)
+    newer = (
+        (f"This listmonk ({version}) is newer than {NEWEST_KNOWN}, the newest whose behaviour is known.",)
+        if version > NEWEST_KNOWN
+        else ()
+    )
+    return ScanReport(
+        version=str(version),
+        running=look.running,
+        findings=in_order(closer.findings),
+        skipped=ran.skipped,
+        failed=(*ran.failed, *closer.failed),
+        warnings=(*newer, *closer.warnings),
+    )
+
+
+def _readable(tag: str) -> Version:
+    """Return the version of a tag. Raises UnknownSchemaError for one whose tables are not read."""
+    version = parse(tag)
+    if version < OLDEST_READ:
+        raise UnknownSchemaError(
+            f"This listmonk ({version}) is older than {OLDEST_READ}, the oldest that can be read.",
+            hint="Upgrade listmonk first; it brings its tables up to date itself.",
+        )
+    return version
