@@ -64,6 +64,7 @@ class Sender:
         relay_seconds: float = 0.0,
         server: Server | None = None,
     ) -> None:
+        """Make a draft on a server that is up."""
         self.server = server or Server(version, settings, seed=seed, races=races, relay_seconds=relay_seconds)
         self.campaign = Campaign(audience, blocklisted, unconfirmed)
         self.campaign.fails = frozenset(fails)

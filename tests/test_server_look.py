@@ -463,8 +463,8 @@ def standby(primary: postgres.Server, bin_folder: Path) -> Iterator[None]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=keeper.dying_with_keeper(),
-        **user,  # noqa: PLW1509 - nothing but a system call
+        preexec_fn=keeper.dying_with_keeper(),  # noqa: PLW1509 - nothing but a system call
+        **user,
     ) as process:
         try:
             await_that(lambda: accepts(primary.dsn()))

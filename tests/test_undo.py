@@ -10,7 +10,7 @@ import pytest
 from listmonk_doctor.errors import DriftError, ExitCode, RefusedError, UsageError
 from listmonk_doctor.repair import guards, journal, undo
 from listmonk_doctor.repair.plan import Change
-from tests.support.repairing import connect, plan_of, tables, write
+from tests.support.repairing import connect, plan_of, tables, write, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,7 +171,7 @@ def test_only_what_a_run_did_is_taken_back(seed: str, conn: Connection) -> None:
     run = rewound(conn)
     plan = undo.undo_plan(undo.undoable(conn, "public")[0])
     before = tables(seed)
-    other = replace(plan, changes=(replace(plan.changes[0], after={**plan.changes[0].after, "sent": 1}),))
+    other = replace(plan, changes=(replace(plan.changes[0], after={**written(plan), "sent": 1}),))
     assert write(conn, other).campaigns[0].refused == f"What is to be undone is not what run {run} did."
     unknown = replace(plan, undoes="00000000-0000-4000-8000-000000000000")
     assert "has no run 00000000-" in write(conn, unknown).campaigns[0].refused

@@ -86,7 +86,8 @@ def start(
 
     `bin_folder` holds initdb and postgres (default: `find_binaries`), `settings` are put above the launcher's own,
     `sockets` False listens on 127.0.0.1 with a random password (default: where there are no unix sockets), `parent`
-    is where its folder is made (default: where temporary files go), `outlive` is for how many seconds the server may outlive this process. Raises DoctorError where no server can be had.
+    is where its folder is made (default: where temporary files go), `outlive` is for how many seconds the server may
+    outlive this process. Raises DoctorError where no server can be had.
     """
     programs = bin_folder or find_binaries()
     major = major_of(programs)

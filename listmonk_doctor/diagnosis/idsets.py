@@ -110,8 +110,11 @@ class Audience:
         return self.members | self.left | self.blocked_since
 
     def digest(self) -> str:
-        """Return a fingerprint of today's audience: two are equal only if the same people are in it."""
-        return hashlib.sha256(self.now.to_array().tobytes()).hexdigest()
+        """Return the SHA-256 of today's audience: the ids ascending, four bytes each, in network order."""
+        ids = self.now.to_array()
+        if sys.byteorder == "little":
+            ids.byteswap()
+        return hashlib.sha256(ids.tobytes()).hexdigest()
 
 
 def read_audience(cur: Cursor[Any], campaign: Campaign, *, now: datetime, batch_cut_first: bool) -> Audience:

@@ -133,7 +133,7 @@ def apply(  # noqa: PLR0913 - what only the caller knows
     done: list[Applied] = []
     try:
         for plan in plans:
-            done.append(_one(conn, plan, job))
+            done.append(_one(conn, plan, job))  # noqa: PERF401 - what is done stays in the list if the next one breaks
     except BaseException as error:
         written = [str(each.plan.campaign_id) for each in done if each.applied]
         if written:

@@ -69,9 +69,8 @@ def another_doctor(conn: Connection) -> RefusedError:
     halves = {"high": journal.LOCK_KEY >> 32, "low": journal.LOCK_KEY & 0xFFFFFFFF}
     holders = guards.fetch(conn, sqlfiles.read("journal/holders.sql"), halves)
     named = ", ".join(
-        f"process {pid} on the server (role {role}, {application or 'no name'}, from {client}, since {since:%H:%M:%S %Z})"
-        if since
-        else f"process {pid} on the server"
+        f"process {pid} on the server"
+        + (f" (role {role}, {application or 'no name'}, from {client}, since {since:%H:%M:%S %Z})" if since else "")
         for pid, role, application, client, since in holders
     )
     return RefusedError(

@@ -69,7 +69,7 @@ COMMIT;
 """
 
 
-def sql_script(
+def sql_script(  # noqa: PLR0913 - what only the caller knows
     plan: Plan,
     schema: str,
     *,
@@ -97,7 +97,7 @@ def sql_script(
         "look": script_guards.look(plan, schema, look),
         "lock": script_guards.row(plan, schema, "found_before", lock=bool(plan.changes)),
         "compare": _lines(script_guards.comparisons(plan, schema)),
-        "hint": sql.Literal(f"Nothing was written. Look again: listmonk-doctor examine {plan.campaign_id}"),
+        "hint": script_guards.hint(plan),
         "changes": _lines(_change(each, schema) for each in plan.changes),
         "verify": _verify(plan, schema),
         "record": _record(plan, schema, run, version),
@@ -108,7 +108,7 @@ def sql_script(
     return _heading(plan, run, compared=audience is not None) + body
 
 
-def undo_script(
+def undo_script(  # noqa: PLR0913 - as sql_script
     plan: Plan,
     schema: str,
     *,

@@ -63,11 +63,24 @@ def row(plan: Plan, schema: str, into: str, *, lock: bool) -> Composable:
     """Return the reading of the campaign's row into a variable."""
     from psycopg import sql
 
-    query = guards.row_query(schema, plan.campaign_id, guards.changed_columns(plan), lock=lock)
-    gone = sql.Literal(f"campaign {plan.campaign_id} is gone")
-    return sql.SQL("    {} INTO {};\n    IF NOT FOUND THEN\n        RAISE EXCEPTION '%', {};\n    END IF;").format(
-        query, sql.SQL(into), gone
+    return sql.SQL(
+        "    {query} INTO {into};\n"
+        "    IF NOT FOUND THEN\n"
+        "        RAISE EXCEPTION '%', {gone} USING HINT = {hint};\n"
+        "    END IF;"
+    ).format(
+        query=guards.row_query(schema, plan.campaign_id, guards.changed_columns(plan), lock=lock),
+        into=sql.SQL(into),
+        gone=sql.Literal(f"campaign {plan.campaign_id} is gone"),
+        hint=hint(plan),
     )
+
+
+def hint(plan: Plan) -> Composable:
+    """Return what to do after a refusal."""
+    from psycopg import sql
+
+    return sql.Literal(f"Nothing was written. Look again: listmonk-doctor examine {plan.campaign_id}")
 
 
 def look(plan: Plan, schema: str, seconds: float) -> Composable:
@@ -105,7 +118,7 @@ def comparisons(plan: Plan, schema: str) -> Iterator[Composable]:
             "(SELECT coalesce(jsonb_agg(jsonb_build_array(row_id, list_id, optin) ORDER BY row_id), '[]') FROM ({}) q)"
         ).format(guards.lists_query(schema, plan.campaign_id))
         text = guards.canonical(plan.guards["lists"])
-        yield _moved(lists, _jsonb(text), f"{name}: the rows of its lists (id, list, opt-in) were {text}")
+        yield _moved(lists, _jsonb(text), f"{name}: the table of its lists (row, list, opt-in) was {text}")
     yield from _settings(plan, sql.Identifier(schema, "settings"))
 
 

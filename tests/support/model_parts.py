@@ -99,6 +99,7 @@ class Campaign:
     """One campaign: its row, the people of its lists, and the truth of who was mailed."""
 
     def __init__(self, audience: Iterable[int], blocklisted: Iterable[int], unconfirmed: Iterable[int]) -> None:
+        """Make a draft."""
         self.row = Row()
         self.fails: frozenset[int] = frozenset()
         self.unrenderable: frozenset[int] = frozenset()
@@ -144,6 +145,7 @@ class Pipe:
     __slots__ = ("campaign", "errors", "last", "pending", "sent", "stopped", "with_errors")
 
     def __init__(self, campaign: Campaign) -> None:
+        """Open it, with its fetching pending."""
         self.campaign = campaign
         self.sent = self.last = self.errors = 0
         self.pending = 1

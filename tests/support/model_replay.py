@@ -40,6 +40,7 @@ class Record:
     """A recording as the model needs it, by campaign."""
 
     def __init__(self, name: str) -> None:
+        """Read a recording by its name."""
         self.recording: Recording = open_recording(name)
         self.incident = self.recording.incident
         self.version: str = self.incident["installed_by"].removeprefix("v")
@@ -127,6 +128,7 @@ class Replay:
     """Plays a recording; `compared` holds (campaign, what a step told, what the model has at that moment)."""
 
     def __init__(self, name: str, *, seed: int = 0, relay_seconds: float = 0.0) -> None:
+        """Play it from its first step to the moment it was recorded."""
         self.record = record = Record(name)
         steps = record.incident["steps"]
         self._zero = datetime.fromisoformat(steps[0]["at"]).timestamp() - _START_UP / 1000

@@ -39,6 +39,7 @@ class Server:
         races: bool = False,
         relay_seconds: float = 0.0,
     ) -> None:
+        """Start it at second 0."""
         self.clock = 0
         self.campaigns: list[Campaign] = []
         self._relay = round(relay_seconds * 1000)

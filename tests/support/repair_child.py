@@ -28,18 +28,24 @@ def start(dsn: str, plan_file: Path, *, pause: float = 0.0, undo_out: Path | Non
     )
 
 
+def say(line: str) -> None:
+    """Tell the test."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def main(dsn: str, plan_file: str, pause: str, undo_out: str) -> None:
     """Apply the plans."""
 
     def rest(_conn: Connection, _plan: Plan) -> None:
-        print("writing", flush=True)
+        say("writing")
         time.sleep(float(pause))
 
     result = write(
         connect(dsn), *planfile.read(Path(plan_file)), check_server=rest, undo_out=Path(undo_out) if undo_out else None
     )
     for each in result.campaigns:
-        print("applied" if each.applied else each.refused, flush=True)
+        say("applied" if each.applied else each.refused)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pyroaring import BitMap
 
 from listmonk_doctor.demo import postgres
 from listmonk_doctor.demo.loading import demo_sql
+from listmonk_doctor.errors import ExitCode
 from listmonk_doctor.listmonk import facts
 from listmonk_doctor.repair import guards
 from listmonk_doctor.repair.apply import ApplyResult, apply
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
     from listmonk_doctor.listmonk.campaign import Campaign
 
 VERSION: Final = "0.1.0"
+ONE_FOR_ANOTHER: Final = """
+    UPDATE subscriber_lists
+    SET status = (CASE subscriber_id WHEN 7694 THEN 'unsubscribed' ELSE 'unconfirmed' END)::subscription_status
+    WHERE list_id = 1
+      AND subscriber_id IN (7694, (
+          SELECT min(l.subscriber_id) FROM subscriber_lists l JOIN subscribers s ON s.id = l.subscriber_id
+          WHERE l.list_id = 1 AND l.status = 'unsubscribed' AND s.status = 'enabled'))
+"""
+"""The last of the seed's audience leaves, and somebody who had left returns."""
 MOVED: Final[Mapping[str, tuple[str, ...]]] = {
     "rewind": ("status", "last_subscriber_id", "sent"),
     "resume": ("status",),
@@ -192,3 +202,29 @@ def psql(dsn: str, script: str, **environment: str) -> subprocess.CompletedProce
         timeout=60,
         env={**os.environ, **environment},
     )
+
+
+def written(plan: Plan) -> dict[str, Any]:
+    """Return the columns that a plan's first change writes, with their new values."""
+    return dict(plan.changes[0].after or {})
+
+
+def elsewhere(dsn: str, statement: str) -> None:
+    """Run a statement in another session, as listmonk or a person might."""
+    with connect(dsn) as other:
+        other.execute("SET lock_timeout = '200ms'")
+        other.execute(statement.encode())
+
+
+def refused(dsn: str, conn: Connection, plan: Plan, kind: type[Exception], **other: Any) -> str:
+    """Apply a plan that must not be written, see that nothing was, and return the sentence."""
+    before = tables(dsn)
+    result = write(conn, plan, **other)
+    [only] = result.campaigns
+    assert not only.applied
+    assert type(only.error) is kind
+    assert result.code is ExitCode.FAILED
+    assert result.undo_file is None
+    assert tables(dsn) == before
+    assert not any(journal_rows(dsn).values())
+    return only.refused

@@ -1,0 +1,189 @@
+"""Repairs recorded accidents by the command line, lets the sender's model go on, and takes the repair back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from listmonk_doctor.cli import app
+from listmonk_doctor.demo.recording import open_recording
+from tests.engine_model import Row, Settings, resume_from_row
+from tests.support.truth import TruthOf, read_truth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from click.testing import Result
+
+TABLES = (
+    "bounces", "campaign_lists", "campaign_views", "campaigns", "link_clicks", "links", "lists", "settings",
+    "subscriber_lists", "subscribers", "templates",
+)
+CAMPAIGN = 2
+
+
+def run(*words: str) -> Result:
+    """Run a command as its user would, and return what it printed and its exit code."""
+    return CliRunner().invoke(app, list(words))
+
+
+def said(*words: str) -> tuple[int, dict[str, Any]]:
+    """Run a command with --format json and return its exit code and what it said."""
+    result = run(*words, "--format", "json")
+    assert result.stdout, result.stderr
+    return result.exit_code, json.loads(result.stdout)
+
+
+def bytes_of(dsn: str) -> dict[str, list[str]]:
+    """Return every row of listmonk's tables as text."""
+    with psycopg.connect(dsn) as conn:
+        return {
+            table: [row for (row,) in conn.execute(f"SELECT t::text FROM {table} t ORDER BY 1".encode()).fetchall()]
+            for table in TABLES
+        }
+
+
+def resumed(dsn: str, name: str, truth: TruthOf) -> tuple[int, int]:
+    """Press Start on the row as it is and let the model run to its end: (missed, mailed twice)."""
+    recording = open_recording(name)
+    _, report = said("examine", str(CAMPAIGN), "--dsn", dsn, "--no-look")
+    campaign = report["campaign"]
+    with psycopg.connect(dsn) as conn:
+        found = dict(conn.execute("SELECT key, value FROM settings WHERE key LIKE 'app.%%'").fetchall())
+    settings = Settings(
+        batch_size=found["app.batch_size"], concurrency=found["app.concurrency"],
+        message_rate=found["app.message_rate"], max_send_errors=0,
+    )
+    row = Row(
+        status=campaign["status"], sent=campaign["sent"], to_send=campaign["to_send"],
+        last_subscriber_id=campaign["last_subscriber_id"], max_subscriber_id=campaign["max_subscriber_id"],
+        started_at=0.0, updated_at=0.0,
+    )
+    again = resume_from_row(
+        row, truth.now, settings, recording.version.removeprefix("v"), {},
+        ineligible=truth.fetchable & truth.blocklisted, unconfirmed=truth.fetchable - truth.blocklisted - truth.now,
+    ).mails
+    missed = {person for person in truth.missed if person not in again}
+    return len(missed), len([person for person in again if truth.mails.get(person)])
+
+
+def option_of(report: dict[str, Any], strategy: str, prefer: str | None = None) -> dict[str, Any]:
+    """Return one strategy of a report."""
+    return next(each for each in report["strategies"] if each["strategy"] == strategy and prefer in (None, each["prefer"]))
+
+
+def truth_of(dsn: str, name: str) -> TruthOf:
+    """Return what really happened to the campaign."""
+    with psycopg.connect(dsn) as conn:
+        return read_truth(conn, open_recording(name), CAMPAIGN, worse=False)
+
+
+@pytest.mark.parametrize("name", ["seed-v3.0.0", "seed-v4.1.0"])
+def test_the_seed_is_repaired_without_a_miss_and_without_a_second_copy(
+    incident_db: Callable[..., str], tmp_path: Path, name: str
+) -> None:
+    """The recommended rewind says presumably 0 and 0, and that is what the sender then does; undo restores all bytes."""
+    dsn = incident_db(name)
+    before, truth = bytes_of(dsn), truth_of(dsn, name)
+    _, report = said("examine", str(CAMPAIGN), "--dsn", dsn)
+    best = next(each for each in report["strategies"] if each["recommended"])
+    assert (best["strategy"], best["prefer"]) == ("rewind", "no-duplicates")
+    assert best["presumably"]["missed"] == [0, 0]
+    assert best["presumably"]["duplicates"] == [0, 0]
+    assert {"stopped-once", "never-started-over"} <= set(report["assumption_codes"])
+    start = option_of(report, "resume")
+    assert start["duplicates"][1] > 1500
+    assert start["presumably"]["duplicates"][0] > 1500
+    applied = run("repair", str(CAMPAIGN), "--dsn", dsn, "--apply", "--yes", "--undo-out", str(tmp_path))
+    assert applied.exit_code == 0, applied.stderr
+    assert resumed(dsn, name, truth) == (0, 0)
+    undone = run("undo", "--dsn", dsn, "--apply", "--yes")
+    assert undone.exit_code == 0, undone.stderr
+    assert bytes_of(dsn) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "strategy", "prefer"),
+    [
+        ("blockrun-v3.0.0", "resume", None),
+        ("quickstart-v4.1.0", "resume", None),
+        ("m2-backward-v5.0.3", "rewind", "no-duplicates"),
+        ("m2-backward-v5.0.3", "rewind", "no-gaps"),
+        ("crashed-down-v6.2.0", "rewind", "no-duplicates"),
+        ("crashed-down-v6.2.0", "rewind", "no-gaps"),
+        ("paused-killed-v5.0.3", "rewind", "no-duplicates"),
+        ("paused-killed-v5.0.3", "rewind", "no-gaps"),
+    ],
+)
+def test_a_recommended_repair_keeps_to_its_price(
+    incident_db: Callable[..., str], tmp_path: Path, name: str, strategy: str, prefer: str | None
+) -> None:
+    """What the sender does after the repair lies inside the named price, and undo restores all bytes."""
+    dsn = incident_db(name)
+    before, truth = bytes_of(dsn), truth_of(dsn, name)
+    words = ["--prefer", prefer] if prefer else []
+    _, report = said("examine", str(CAMPAIGN), "--dsn", dsn, *words)
+    best = next(each for each in report["strategies"] if each["recommended"])
+    assert (best["strategy"], best["prefer"]) == (strategy, prefer)
+    applied = run("repair", str(CAMPAIGN), "--dsn", dsn, "--apply", "--yes", "--undo-out", str(tmp_path), *words)
+    assert applied.exit_code == 0, applied.stderr
+    missed, twice = resumed(dsn, name, truth)
+    assert best["missed"][0] <= missed <= best["missed"][1]
+    assert best["duplicates"][0] <= twice <= best["duplicates"][1]
+    if prefer == "no-gaps" or strategy == "resume":
+        assert missed <= len(truth.failed)
+    undone = run("undo", "--dsn", dsn, "--apply", "--yes")
+    assert undone.exit_code == 0, undone.stderr
+    assert bytes_of(dsn) == before
+
+
+@pytest.mark.parametrize("name", ["kill9-v4.1.0", "kill9-v6.2.0", "kill9-defaults-v6.2.0", "kill9-after-pause-v6.2.0"])
+def test_a_rewind_is_not_recommended_where_sending_went_on(incident_db: Callable[..., str], name: str) -> None:
+    """After a kill in the middle nothing is recommended; the rewind to the number sent is refused with the reason."""
+    dsn = incident_db(name)
+    _, report = said("examine", str(CAMPAIGN), "--dsn", dsn)
+    assert not any(each["recommended"] for each in report["strategies"])
+    refused = option_of(report, "rewind", "no-duplicates")
+    assert not refused["allowed_now"]
+    assert "inside or behind the hole" in refused["because"]
+    code, _ = said("repair", str(CAMPAIGN), "--dsn", dsn)
+    assert code == 3
+
+
+def test_a_due_campaign_is_unscheduled_while_the_server_scans(
+    incident_db: Callable[..., str], player: Callable[..., Any], tmp_path: Path
+) -> None:
+    """M7: the row moves at every scan, and is made a draft all the same; nobody is mailed."""
+    dsn = incident_db("scheduled-nobody-v4.1.0", fresh=True)
+    with player(dsn, "scheduled-nobody-v4.1.0"):
+        code, report = said("repair", str(CAMPAIGN), "--dsn", dsn)
+        assert code == 4
+        applied = run("repair", str(CAMPAIGN), "--dsn", dsn, "--apply", "--yes", "--undo-out", str(tmp_path))
+        assert applied.exit_code == 0, applied.stderr
+    assert report["campaigns"][0]["strategy"] == "unschedule"
+    with psycopg.connect(dsn) as conn:
+        assert conn.execute("SELECT status::text FROM campaigns").fetchall() == [("draft",)]
+
+
+def test_a_deleted_list_is_detached_once_the_server_is_gone(
+    incident_db: Callable[..., str], player: Callable[..., Any], tmp_path: Path
+) -> None:
+    """M6: while the pipe beats it is refused and says what to do; with the server stopped it is done, and undone."""
+    name = "deleted-list-v6.0.0"
+    dsn = incident_db(name, fresh=True)
+    words = ("repair", str(CAMPAIGN), "--dsn", dsn, "--strategy", "detach-list")
+    with player(dsn, name):
+        refused = run(*words, "--apply", "--yes", "--undo-out", str(tmp_path))
+        assert refused.exit_code == 3
+        assert "stop listmonk" in (refused.stdout + refused.stderr).lower()
+    before, truth = bytes_of(dsn), truth_of(dsn, name)
+    applied = run(*words, "--apply", "--yes", "--undo-out", str(tmp_path))
+    assert applied.exit_code == 0, applied.stderr
+    assert resumed(dsn, name, truth) == (0, 0)
+    assert run("undo", "--dsn", dsn, "--apply", "--yes").exit_code == 0
+    assert bytes_of(dsn) == before
