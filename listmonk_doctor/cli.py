@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -15,7 +15,7 @@ from listmonk_doctor.commands._failures import EXIT_INTERRUPTED, report
 from listmonk_doctor.commands._options import STATE, Quiet, Verbose
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 HELP: Final = (
     "Find, understand, price and mend campaigns that listmonk cut short.\n\n"
@@ -71,13 +71,9 @@ def _version(asked: bool) -> None:  # noqa: FBT001 - typer's callback
 @app.callback()
 def top(
     *,
-    version: bool = typer.Option(
-        False,
-        "--version",
-        help="Print the version and leave.",
-        callback=_version,
-        is_eager=True,
-    ),
+    version: Annotated[  # noqa: ARG001 - its callback has done the work
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
@@ -85,9 +81,17 @@ def top(
     STATE.verbose, STATE.quiet = verbose, quiet
 
 
-for command in (scan.scan, examine.examine, repair.repair, undo.undo, history.history):
-    app.command(command.__name__)(command)
-for command in (explain.explain, checks.checks, demo.demo):
+COMMANDS: Final[tuple[Callable[..., int | None], ...]] = (
+    scan.scan,
+    examine.examine,
+    repair.repair,
+    undo.undo,
+    history.history,
+    explain.explain,
+    checks.checks,
+    demo.demo,
+)
+for command in COMMANDS:
     app.command(command.__name__)(command)
 
 

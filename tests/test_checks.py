@@ -200,6 +200,15 @@ def test_a_running_campaign_is_no_alarm_while_a_server_may_be_at_work(empty_db: 
     assert ran(empty_db, "LM104", state) == []
 
 
+@pytest.mark.parametrize("state", ["alive", "unknown"])
+def test_a_running_row_with_a_count_as_cursor_is_judged_once_nobody_is_at_work(empty_db: str, state: str) -> None:
+    """A server at work moves the cursor on, so only the rows at rest are named meanwhile."""
+    sown = seeded(empty_db, "LM103")
+    assert ids(ran(empty_db, "LM103", state)) == [
+        each.id for each in sown.rows if each.reported and each.columns["status"] != "running"
+    ]
+
+
 def test_in_psql_a_check_looks_for_the_server_itself(empty_db: str, ticking: Connection) -> None:
     """Without being told, a check sees a scanner at work; when its session has left, nobody is there."""
     seeded(empty_db, "LM104")
@@ -231,12 +240,18 @@ def test_a_campaign_that_hangs_without_a_server_is_named_too(empty_db: str) -> N
     assert all("no listmonk server is at work" in found.detail for found in findings)
 
 
+def _window(duration: str, rate: int) -> dict[str, Any]:
+    """Return the settings of a sliding window."""
+    return {"app.message_sliding_window_duration": duration, "app.message_sliding_window_rate": rate}
+
+
 @pytest.mark.parametrize(
     ("ago", "settings", "reported"),
     [
         (3000, {"app.message_sliding_window": True, "app.message_sliding_window_rate": 50}, False),  # 2 x 2 hours
         (15000, {"app.message_sliding_window": True, "app.message_sliding_window_rate": 50}, True),
-        (3000, {"app.message_sliding_window": True, "app.message_sliding_window_duration": "500ms"}, True),
+        (60, {"app.message_sliding_window": True, **_window("1s", 1)}, True),  # listmonk ignores such a window
+        (60, {"app.message_sliding_window": True, **_window("2s", 1)}, False),
         (3000, {"app.message_sliding_window": True, "app.message_sliding_window_duration": "?"}, True),
         (3000, {"app.message_sliding_window": True, "app.message_sliding_window_rate": 0}, True),
         (3000, {}, True),

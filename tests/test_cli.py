@@ -44,11 +44,17 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": path, **more}
 
 
-def process(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401 - Popen's
+def process(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
     """Run the program as a process of its own."""
     environ = environment(**more.pop("environ", {}))
-    return subprocess.run(  # noqa: S603
-        [*PROGRAM, *arguments], capture_output=True, text=True, check=False, env=environ, timeout=120, **more,
+    return subprocess.run(
+        [*PROGRAM, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environ,
+        timeout=120,
+        **more,
     )
 
 
@@ -74,8 +80,12 @@ def test_help_imports_nothing_heavy() -> None:
         "import sys; sys.argv = ['x', '--help']\nfrom listmonk_doctor.cli import main\n"
         "try:\n    main()\nfinally:\n    print(sorted({'psycopg', 'rich', 'pyroaring', 'tabulate'} & set(sys.modules)))"
     )
-    result = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment(),
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
     )
     assert result.returncode == 0
     assert result.stdout.rstrip().endswith("[]")
@@ -252,7 +262,12 @@ def test_a_newer_listmonk_is_read_with_a_warning_and_not_written_unasked(inciden
         ("kill9-after-finish-v2.5.1", ["scan", "--fail-on", "info"], 1),
     ],
 )
-def test_exit_codes_are_those_of_the_table(incident_db: Incident, recording: str, arguments: list[str], code: int) -> None:
+def test_exit_codes_are_those_of_the_table(
+    incident_db: Incident,
+    recording: str,
+    arguments: list[str],
+    code: int,
+) -> None:
     """0 all well, 1 findings, 2 wrong usage, 3 not done, 4 would change."""
     result = doctor(incident_db(recording), *arguments)
     assert result.exit_code == code, result.output
@@ -297,8 +312,12 @@ def test_a_closed_pipe_is_no_error(incident_db: Incident) -> None:
     dsn = incident_db("seed-v4.1.0")
     command = " ".join([sys.executable, "-m listmonk_doctor examine 2 --ids --format csv --dsn", f"'{dsn}'"])
     script = f"set -o pipefail; {command} | head -1; echo ${{PIPESTATUS[0]}}"
-    result = subprocess.run(  # noqa: S603
-        ["/bin/bash", "-c", script], capture_output=True, text=True, check=False, env=environment(),
+    result = subprocess.run(
+        ["/bin/bash", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
     )
     assert result.stdout.splitlines()[0] == "subscriber_id,group"
     assert result.stdout.splitlines()[-1] in ("0", "1")
@@ -319,7 +338,8 @@ def test_output_that_the_encoding_lacks_is_escaped(incident_db: Incident) -> Non
 
 
 def test_the_wait_for_the_second_look_is_explained_once(
-    incident_db: Callable[..., str], player: Callable[..., Any],
+    incident_db: Callable[..., str],
+    player: Callable[..., Any],
 ) -> None:
     """In a pipe one line says why; the pipe that is open is seen, and nothing may be written."""
     dsn = incident_db("deleted-list-v6.0.0", fresh=True)
@@ -336,8 +356,11 @@ def test_ctrl_c_ends_at_once_and_leaves_nothing(incident_db: Callable[..., str],
     dsn = incident_db("deleted-list-v6.0.0", fresh=True)
     before = rows(dsn)
     with player(dsn, "deleted-list-v6.0.0"):
-        running = subprocess.Popen(  # noqa: S603
-            [*PROGRAM, "examine", "2", "--dsn", dsn], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        running = subprocess.Popen(
+            [*PROGRAM, "examine", "2", "--dsn", dsn],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
             env=environment(),
         )
         time.sleep(3)
@@ -445,8 +468,8 @@ def test_a_saved_plan_is_applied_without_a_question(incident_db: Incident, tmp_p
         (b"UPDATE campaigns SET sent = 2300 WHERE id = 2", "sent was 2,261 in the plan and is 2,300 now"),
         (b"UPDATE settings SET value = '500' WHERE key = 'app.batch_size'", "app.batch_size was 1000 and is 500 now"),
         (
-            b"UPDATE subscriber_lists SET status = 'unsubscribed' WHERE subscriber_id = "
-            b"(SELECT max(subscriber_id) FROM subscriber_lists WHERE list_id = 1 AND status = 'confirmed')",
+            b"""UPDATE subscriber_lists SET status = 'unsubscribed' WHERE subscriber_id =
+                (SELECT max(subscriber_id) FROM subscriber_lists WHERE list_id = 1 AND status = 'confirmed')""",
             "audience",
         ),
     ],
@@ -464,7 +487,7 @@ def test_a_plan_that_went_stale_is_refused(incident_db: Incident, tmp_path: Path
     assert not list(tmp_path.glob("*.sql"))
 
 
-def test_the_sql_scripts_do_and_undo_the_same_in_psql(incident_db: Incident, server: Any) -> None:  # noqa: ANN401
+def test_the_sql_scripts_do_and_undo_the_same_in_psql(incident_db: Incident, server: Any) -> None:
     """The whole output fed to psql repairs and stops before the undo; the undo behind it takes it back."""
     del server
     from listmonk_doctor.demo.postgres import find_binaries
@@ -479,8 +502,13 @@ def test_the_sql_scripts_do_and_undo_the_same_in_psql(incident_db: Incident, ser
     assert rows(dsn) == before
     _, _, undo = printed.stdout.partition("\n\\q\n")
     for script, changed in ((printed.stdout, True), (undo, False)):
-        ran = subprocess.run(  # noqa: S603
-            [str(psql), "-X", "-f", "-", dsn], input=script, capture_output=True, text=True, check=False, timeout=60,
+        ran = subprocess.run(
+            [str(psql), "-X", "-f", "-", dsn],
+            input=script,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
         assert ran.returncode == 0, ran.stderr
         assert (rows(dsn) != before) == changed
@@ -557,7 +585,14 @@ def test_the_demo_walks_through_and_leaves_nothing() -> None:
     assert result.returncode == 0, result.stderr
     typed = [line for line in result.stdout.splitlines() if line.startswith("$ listmonk-doctor") and "  #" not in line]
     assert [each.split()[2] for each in typed] == [
-        "scan", "examine", "repair", "repair", "scan", "history", "undo", "undo",
+        "scan",
+        "examine",
+        "repair",
+        "repair",
+        "scan",
+        "history",
+        "undo",
+        "undo",
     ]
     assert "No listmonk is running there" in result.stdout
     folder = re.search(r"host=(\S+?)'", result.stdout)
@@ -567,8 +602,11 @@ def test_the_demo_walks_through_and_leaves_nothing() -> None:
 
 def test_a_killed_demo_leaves_nothing() -> None:
     """Neither a server nor a file stays behind, seconds after a SIGKILL."""
-    running = subprocess.Popen(  # noqa: S603
-        [*PROGRAM, "demo"], stdout=subprocess.PIPE, text=True, env=environment(),
+    running = subprocess.Popen(
+        [*PROGRAM, "demo"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
     )
     assert running.stdout is not None
     folder = next(found[1] for line in running.stdout if (found := re.search(r"host=(\S+?)'", line)))

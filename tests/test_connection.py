@@ -310,6 +310,7 @@ def walled() -> Iterator[postgres.Server]:
         with psycopg.connect(running.dsn(), autocommit=True) as conn:
             conn.execute(f"CREATE ROLE busy LOGIN PASSWORD '{SECRET}' CONNECTION LIMIT 0")
             conn.execute(f"CREATE ROLE outsider LOGIN PASSWORD '{SECRET}'")
+            conn.execute("CREATE ROLE fisher LOGIN PASSWORD 'swordfish'")
             conn.execute('CREATE DATABASE "closed shop"')
             conn.execute('REVOKE CONNECT ON DATABASE "closed shop" FROM PUBLIC')
             conn.execute("CREATE DATABASE frozen ALLOW_CONNECTIONS false")
@@ -374,6 +375,14 @@ def test_a_refused_session_is_one_sentence(walled: postgres.Server, changes: dic
     assert isinstance(error, ConnectionFailedError)
     with pytest.raises(ConnectionFailedError, match=sentence):
         raise error
+
+
+def test_a_message_that_repeats_the_password_is_cleaned(walled: postgres.Server) -> None:
+    """Where the server's own words hold the password, it is blotted out."""
+    good = resolve(walled.dsn(), None, [], {}, Path()).conninfo
+    error = failure(good | {"user": "fisher", "password": "swordfish", "options": "-c swordfish=1"})
+    assert "***" in error.message
+    assert "swordfish" not in error.message
 
 
 def test_a_database_that_may_not_be_entered_names_the_grant(walled: postgres.Server) -> None:
@@ -535,6 +544,11 @@ def test_the_missing_privileges_are_named_as_grants(
             with pytest.raises(PrivilegeError, match='The role "mail reader" may not read') as caught:
                 find_schema(conn)
             grants = caught.value.hint.removeprefix("Have the owner run: ")
+            owner.execute('GRANT SELECT ON ALL TABLES IN SCHEMA public TO "mail reader"')
+            with pytest.raises(PrivilegeError) as without_usage:
+                find_schema(conn)
+            assert without_usage.value.hint == 'Have the owner run: GRANT USAGE ON SCHEMA "public" TO "mail reader";'
+            owner.execute('REVOKE SELECT ON ALL TABLES IN SCHEMA public FROM "mail reader"')
             assert grants.startswith('GRANT USAGE ON SCHEMA "public" TO "mail reader"; GRANT SELECT ON "public"."bo')
             owner.execute(grants.encode())
             assert find_schema(conn) == "public"

@@ -34,16 +34,21 @@ NAMES = (
 
 @pytest.fixture(params=range(len(NAMES)), ids=[f"name{number}" for number in range(len(NAMES))])
 def named(request: pytest.FixtureRequest, incident_db: Callable[[str], str]) -> tuple[str, str]:
-    """A database of an accident whose campaign and list have a hostile name: the DSN and the name."""
+    """Give a database of an accident whose campaign and list have a hostile name: the DSN and the name."""
     dsn, name = incident_db("deleted-list-v6.0.0"), NAMES[request.param]
+    rename(dsn, name)
+    return dsn, name
+
+
+def rename(dsn: str, name: str) -> None:
+    """Give all campaigns and lists a name."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("UPDATE campaigns SET name = %s", [name])
         conn.execute("UPDATE lists SET name = %s", [name])
         conn.execute("UPDATE campaign_lists SET list_name = %s", [name])
-    return dsn, name
 
 
-def run(dsn: str, *arguments: str, **environ: str) -> Any:  # noqa: ANN401 - typer's result
+def run(dsn: str, *arguments: str, **environ: str) -> Any:
     """Run a command; stdout and stderr are looked at as bytes would reach a terminal."""
     result = CliRunner().invoke(app, [*arguments, "--dsn", dsn], env=environ)
     assert result.exit_code in (0, 1, 3, 4), result.output
@@ -56,7 +61,13 @@ def harmless(text: str) -> bool:
     return all(character == "\n" or character.isprintable() for character in text)
 
 
-COMMANDS = (["scan"], ["scan", "-q"], ["examine", "2", "--ids"], ["repair", "2"], ["repair"], ["history"])
+COMMANDS = (
+    ["scan"],
+    ["scan", "-q"],
+    ["examine", "2", "--ids", "--no-look"],
+    ["repair", "2", "--no-look"],
+    ["history"],
+)
 
 
 @pytest.mark.parametrize("width", ["80", "200"])
@@ -109,14 +120,15 @@ def test_json_is_ascii_and_gives_the_name_back(named: tuple[str, str]) -> None:
         assert json.loads(run(dsn, "examine", "2", "--format", "json").stdout)["campaign"]["name"] == name
 
 
-def test_the_scripts_do_only_what_they_say(named: tuple[str, str], tmp_path: Path) -> None:
-    """psql runs the repair, then the undo; the tables are there, the row is as before, and no command was run."""
+def test_the_scripts_do_only_what_they_say(incident_db: Callable[[str], str], tmp_path: Path) -> None:
+    """Psql runs the repair, then the undo: the tables are there, the row is as before, and no command was run."""
     from listmonk_doctor.demo.postgres import find_binaries
 
     psql = find_binaries() / "psql"
     if not psql.is_file():
         pytest.skip("these binaries bring no psql")
-    dsn, name = named
+    dsn, name = incident_db("deleted-list-v6.0.0"), "\n".join(NAMES[:7])
+    rename(dsn, name)
 
     def state() -> list[tuple[Any, ...]]:
         with psycopg.connect(dsn, autocommit=True) as conn:
@@ -124,18 +136,25 @@ def test_the_scripts_do_only_what_they_say(named: tuple[str, str], tmp_path: Pat
             return rows + conn.execute("SELECT l::text FROM campaign_lists l ORDER BY id").fetchall()
 
     before = state()
-    printed = run(dsn, "repair", "2", "--sql").stdout
-    repair, _, undo = printed.partition("\n\\q\n")
+    printed = run(dsn, "repair", "2", "--sql").stdout_bytes
+    head, _, _ = printed.partition(b"\n\\set ON_ERROR_STOP")
+    _, _, undo = printed.partition(b"\n\\q\n")
     for script, changed in ((printed, True), (undo, False)):
-        ran = subprocess.run(  # noqa: S603
-            [str(psql), "-X", "-f", "-", dsn], input=script.encode(), capture_output=True, check=False, timeout=60,
+        ran = subprocess.run(
+            [str(psql), "-X", "-f", "-", dsn],
+            input=script,
+            capture_output=True,
+            check=False,
+            timeout=60,
             cwd=tmp_path,
         )
         assert ran.returncode == 0, ran.stderr
         assert (state() != before) == changed
-    assert harmless("\n".join(line for line in repair.splitlines() if line.startswith("--")))
+    assert harmless(head.decode())
+    assert all(line.startswith("-- ") for line in head.decode().split("\n"))
     with psycopg.connect(dsn, autocommit=True) as conn:
         assert conn.execute("SELECT DISTINCT campaign_name FROM listmonk_doctor.entries").fetchall() == [(name,)]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_keeps_the_name_and_shows_it_harmless(named: tuple[str, str], tmp_path: Path) -> None:

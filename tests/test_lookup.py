@@ -30,7 +30,7 @@ ROWS = (
 
 @pytest.fixture
 def cursor(empty_db: str) -> Iterator[Cursor[Any]]:
-    """A cursor on a table of campaigns with the columns that are looked at."""
+    """Give a cursor on a table of campaigns with the columns that are looked at."""
     with psycopg.connect(empty_db, autocommit=True) as conn, conn.cursor() as cur:
         cur.execute("CREATE TABLE campaigns (id serial PRIMARY KEY, uuid uuid, name text, status text DEFAULT 'draft')")
         cur.executemany("INSERT INTO campaigns (id, uuid, name) VALUES (%s, %s, %s)", ROWS)

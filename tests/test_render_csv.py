@@ -34,7 +34,7 @@ def test_a_formula_behind_a_semicolon_is_disarmed() -> None:
 def test_numbers_stay_numbers() -> None:
     """A negative figure is no formula."""
     assert csv_.cell(-1000) == "-1000"
-    assert csv_.cell(True) == "true"
+    assert csv_.cell(data=True) == "true"
     assert csv_.cell(None) == ""
 
 

@@ -20,11 +20,25 @@ if TYPE_CHECKING:
 
 COMMANDS = ("scan", "examine", "repair", "undo", "history", "checks", "explain")
 RECORDINGS = (
-    "seed-v4.1.0", "kill9-v6.2.0", "deleted-list-v6.0.0", "scheduled-nobody-v4.1.0", "blockrun-v3.0.0",
-    "kill9-after-finish-v2.5.1", "healthy-v6.2.0",
+    "seed-v4.1.0",
+    "kill9-v6.2.0",
+    "deleted-list-v6.0.0",
+    "scheduled-nobody-v4.1.0",
+    "blockrun-v3.0.0",
+    "kill9-after-finish-v2.5.1",
+    "healthy-v6.2.0",
 )
 EXAMINE_KEYS = [
-    "schema", "command", "advice", "campaign", "pipe", "verdict", "account", "causes", "assumptions", "recipients",
+    "schema",
+    "command",
+    "advice",
+    "campaign",
+    "pipe",
+    "verdict",
+    "account",
+    "causes",
+    "assumptions",
+    "recipients",
     "strategies",
 ]
 
@@ -35,7 +49,7 @@ def schema(command: str) -> dict[str, Any]:
     return found
 
 
-def said(command: str, dsn: str, *arguments: str) -> Any:  # noqa: ANN401 - any JSON
+def said(command: str, dsn: str, *arguments: str) -> Any:
     """Run a command with --format json, validate what it prints, and return it."""
     result = CliRunner().invoke(app, [command, *arguments, "--dsn", dsn, "--format", "json"])
     assert result.exit_code in (0, 1, 3, 4), result.output

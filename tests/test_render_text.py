@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -87,7 +88,7 @@ def test_ranges_hold_exactly_the_ids(ids: frozenset[int]) -> None:
         first, _, last = part.partition("-")
         read.append((int(first), int(last or first)))
     assert {each for first, last in read for each in range(first, last + 1)} == ids
-    assert all(before[1] + 1 < after[0] for before, after in zip(read, read[1:], strict=False))
+    assert all(before[1] + 1 < after[0] for before, after in pairwise(read))
 
 
 def test_ranges_of_five_million_ids_take_no_python_list() -> None:

@@ -384,6 +384,21 @@ def test_a_scan_that_waits_for_a_lock_makes_silence_worthless(dsn: str, conn: Co
     assert state.pipes == dict.fromkeys(ids, "cannot-tell")
 
 
+def test_one_blocked_server_spoils_the_silence_under_another(dsn: str, conn: Connection, ids: list[int]) -> None:
+    """While one server's scan waits for a lock, another's scans do not prove that the first has no pipe."""
+    with (
+        psycopg.connect(dsn) as blocker,
+        Player(dsn, open_pipes=ids[:1], interval=PERIOD),
+        Player(dsn, interval=PERIOD),
+    ):
+        blocker.execute("SELECT 1 FROM campaigns WHERE id = %s FOR UPDATE", [ids[0]])
+        time.sleep(1.2 * PERIOD)
+        state = watch(conn, ids)
+        blocker.rollback()
+    assert state.running is True
+    assert state.pipes == dict.fromkeys(ids, "cannot-tell")
+
+
 def test_before_3_0_0_silence_proves_nothing(dsn: str, conn: Connection, ids: list[int]) -> None:
     """Older servers have no heartbeat, so under one of them a silent row cannot be told."""
     with Player(dsn, interval=PERIOD):

@@ -104,19 +104,19 @@ def report(error: Exception) -> int:
         return _closed_pipe()
     if isinstance(error, typer.Abort):
         return EXIT_INTERRUPTED
-    if isinstance(error, typer.TyperException):
-        _show_usage(error)
+    if callable(words := getattr(error, "format_message", None)):
+        _show_usage(error, words())
         return int(ExitCode.USAGE)
     if _database(error):
         return int(_tell_database(error))
     return int(_tell_bug(error))
 
 
-def _show_usage(error: typer.TyperException) -> None:
-    """Show what is wrong with the command line, in Typer's words, and where help is."""
+def _show_usage(error: Exception, message: str) -> None:
+    """Show what is wrong with the command line, in Typer's (before 0.29: click's) words, and where help is."""
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
         sys.stderr.write(context.get_help() + "\n")
         return
     path = context.command_path if context is not None else "listmonk-doctor"
-    tell(error.format_message(), f"{path} --help")
+    tell(message, f"{path} --help")

@@ -78,8 +78,8 @@ def warn_if_newer(database: Database) -> None:
     """Warn on stderr of a listmonk that is newer than is known."""
     if database.version > NEWEST_KNOWN:
         say(
-            f"Warning: this listmonk is {database.version}, newer than the newest that is known here ({NEWEST_KNOWN}). It "
-            f"is read as if it were {NEWEST_KNOWN}; nothing is written unless --allow-unknown-version is given.",
+            f"Warning: this listmonk is {database.version}, newer than the newest that is known here ({NEWEST_KNOWN}). "
+            f"It is read as if it were {NEWEST_KNOWN}; nothing is written unless --allow-unknown-version is given.",
         )
 
 

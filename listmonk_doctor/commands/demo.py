@@ -4,7 +4,6 @@
 import os
 import shlex
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +14,8 @@ from listmonk_doctor.commands._output import chosen, emit, show
 from listmonk_doctor.errors import DoctorError, ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from listmonk_doctor.demo.postgres import Server
     from listmonk_doctor.demo.recording import Recording
 

@@ -75,7 +75,18 @@ def repair(  # noqa: PLR0913 - one per option
     is refused if anything has moved since it was shown, and can be taken back with undo.
     """
     opt.STATE.say(verbose=verbose, quiet=quiet)
-    _check(campaign, strategy, plan, plan_out, reason, until, apply=apply, yes=yes, sql=sql, output=output)
+    _check(
+        campaign=campaign,
+        strategy=strategy,
+        plan=plan,
+        plan_out=plan_out,
+        reason=reason,
+        until=until,
+        apply=apply,
+        yes=yes,
+        sql=sql,
+        output=output,
+    )
     if apply:
         _applying.may_apply(yes=yes, saved=plan is not None)
     place = _applying.place_of(undo_out) if apply else None
@@ -111,13 +122,13 @@ def repair(  # noqa: PLR0913 - one per option
 
 
 def _check(  # noqa: PLR0913 - one per option
+    *,
     campaign: str | None,
     strategy: str | None,
     plan: Path | None,
     plan_out: Path | None,
     reason: str,
     until: str | None,
-    *,
     apply: bool,
     yes: bool,
     sql: bool,

@@ -245,7 +245,7 @@ class _Watch:
         """
         addresses = {backend.client_addr for backend, _ in self.moved if backend.kind == "scan"}
         most_of_one = math.floor(self.passed / self.period) + 1
-        by_number = 1 if self.waited else len({pid for pid, _ in self.scans})
+        by_number = 1 if self.waited else math.ceil(len(self.scans) / most_of_one)
         return max(1, len(addresses), by_number)
 
     def told(self) -> str:

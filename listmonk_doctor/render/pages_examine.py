@@ -1,4 +1,4 @@
-"""Owns the page of `examine`: advice first, then what happened, then the figures, then the choices with their prices."""
+"""Owns the page of `examine`: advice first, what happened, the figures, the choices with their prices."""
 
 from __future__ import annotations
 

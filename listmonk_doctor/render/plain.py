@@ -39,7 +39,7 @@ def _strip(block: doc.Strip) -> list[str]:
     return ["".join(GROUPS[name].ascii for name in block.cells), legend, f"({clean(block.note)})"]
 
 
-def _draw(block: doc.Block) -> list[str]:
+def _draw(block: doc.Block) -> list[str]:  # noqa: PLR0911 - one per kind of block
     """Return the lines of one block."""
     match block:
         case doc.Heading():

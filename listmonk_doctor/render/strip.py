@@ -66,7 +66,7 @@ def strip(recipients: Recipients, cells: int = CELLS) -> Strip | None:
         low = everybody[cell * people // count]
         high = everybody[(cell + 1) * people // count - 1]
         shares = {name: groups[name].range_cardinality(low, high + 1) for name in _TIES}
-        drawn.append(max(_TIES, key=lambda name, shares=shares: shares[name]))
+        drawn.append(max(shares, key=shares.__getitem__))
     legend = tuple((name, f"{GROUPS[name].words} {len(groups[name]):,}") for name in PARTITION if groups[name])
     share = -(-people // count)
     note = f"in id order, about {counted(share, 'person', 'people')} to a cell, drawn as what most of them are"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -145,7 +145,7 @@ def _command(block: doc.Command) -> Text:
     return drawn
 
 
-def _draw(block: doc.Block, *, blocks: bool) -> Any:
+def _draw(block: doc.Block, *, blocks: bool) -> RenderableType:  # noqa: PLR0911 - one per kind of block
     """Return what rich prints for a block."""
     match block:
         case doc.Heading():

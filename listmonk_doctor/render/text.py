@@ -30,7 +30,7 @@ def mask(text: str) -> str:
 
 
 def _escape(character: str) -> str:
-    """Return a character as people write it in source code: \\n, \\x1b, \\u202e."""
+    r"""Return a character as people write it in source code: \n, \x1b, \u202e."""
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 

@@ -169,6 +169,8 @@ SEEDS: Final[dict[str, Seed]] = {
             named(108, "scheduled", 200, PEOPLE, send_ago=-DAY),
             named(109, "paused", 0, 2000, to_send=2000),  # too high: a start would leave people out
             silent(110, "paused", 134, id_at(200), to_send=id_at(200)),  # an id, a batch ahead: LM115
+            silent(111, "paused", 70, 60, to_send=60, max_subscriber_id=60, lists=(3,)),  # nobody is left above it
+            named(112, "paused", 100, 1601, to_send=1601),  # as far ahead, but nobody has that id
         ),
         server="none",
     ),
@@ -211,6 +213,7 @@ SEEDS: Final[dict[str, Seed]] = {
             silent(102, "finished", PEOPLE + 250, CEILING),  # one flush
             silent(103, "finished", 350, CEILING, to_send=20),  # no more than people are there
             named(104, "paused", PEOPLE + 251, id_at(PEOPLE)),
+            silent(105, "finished", 1000, CEILING, to_send=900),  # most were deleted since
         ),
     ),
     "LM108": Seed("v6.0.0", DELETED),
@@ -256,6 +259,7 @@ SEEDS: Final[dict[str, Seed]] = {
             silent(103, "finished", PEOPLE - 6, PEOPLE),  # LM103
             silent(104, "cancelled", 0, PEOPLE),
             silent(105, "cancelled", 200, id_at(200)),
+            silent(106, "cancelled", 10, 58, to_send=58, max_subscriber_id=60, lists=(3,)),  # as good as the ceiling
         ),
     ),
     "LM114": Seed(
@@ -277,6 +281,7 @@ SEEDS: Final[dict[str, Seed]] = {
             silent(105, "cancelled", 100, id_at(200)),
             silent(106, "paused", 200, PEOPLE),  # LM103
             named(107, "paused", 134, id_at(200), to_send=id_at(200)),
+            silent(108, "paused", 100, 1601, to_send=1601),  # nobody has that id: LM103
         ),
     ),
     "LM116": Seed(
