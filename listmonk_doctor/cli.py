@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -11,8 +10,7 @@ from typer.core import TyperGroup
 
 from listmonk_doctor import __version__
 from listmonk_doctor.commands import checks, demo, examine, explain, history, repair, scan, undo
-from listmonk_doctor.commands._failures import EXIT_INTERRUPTED, report
-from listmonk_doctor.commands._options import STATE, Quiet, Verbose
+from listmonk_doctor.commands._options import EXIT_INTERRUPTED, STATE, Quiet, Verbose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +19,7 @@ HELP: Final = (
     "Find, understand, price and mend campaigns that listmonk cut short.\n\n"
     "Reading is the default: nothing is written without --apply, and what was applied can be undone."
 )
-EPILOG: Final = "Begin with: listmonk-doctor scan. Without a database of your own: listmonk-doctor demo."
+EPILOG: Final = "Begin with `scan`; without a database of your own, with `demo`."
 
 
 class Doctor(TyperGroup):
@@ -41,6 +39,8 @@ class Doctor(TyperGroup):
             code = int(code) if isinstance(code, int) else 0
             sys.stdout.flush()
         except Exception as error:  # noqa: BLE001 - the one handler
+            from listmonk_doctor.commands._failures import report
+
             code = report(error)
         if standalone_mode:
             if code == EXIT_INTERRUPTED:
@@ -97,6 +97,4 @@ for command in COMMANDS:
 
 def main() -> None:
     """Run the program (the entry point of the installed command)."""
-    if os.name != "nt":
-        os.environ.setdefault("PYTHONUTF8", "1")
     app()

@@ -49,6 +49,12 @@ def test_a_file_is_the_whole_declaration() -> None:
     )
 
 
+def test_a_semicolon_in_a_string_or_a_comment_ends_nothing() -> None:
+    """The one statement of a check may say whatever it likes."""
+    statement = "SELECT 'it''s; so' AS id -- it's one; really\n;\n"
+    assert read_check(FILE, GOOD.replace("SELECT 1 AS id;\n", statement).encode()).code == "LM199"
+
+
 def test_versions_are_optional() -> None:
     """A check without bounds is for all versions."""
     check = read_check(FILE, GOOD.replace("-- since: v3.0.0\n-- before: v6.1.0\n", "").encode())
@@ -76,6 +82,7 @@ def test_versions_are_optional() -> None:
         ("-- What to do.", "--What to do.", "does not begin"),
         ("SELECT 1 AS id;", "DELETE FROM campaigns;", "one SELECT"),
         ("SELECT 1 AS id;", "SELECT 1 AS id", "semicolon"),
+        ("SELECT 1 AS id;", "SELECT 1 AS id; SELECT 2;", "semicolon"),
     ],
 )
 def test_a_malformed_file_is_refused(before: str, after: str, because: str) -> None:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from listmonk_doctor import __version__
 from listmonk_doctor.cli import app
-from listmonk_doctor.commands import scan as scan_module
+from listmonk_doctor.commands import _scanning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,7 +154,7 @@ def test_a_bug_exits_3_and_says_so(incident_db: Incident, monkeypatch: pytest.Mo
     def broken(*_: object) -> None:
         raise KeyError(f"password={SECRET}")
 
-    monkeypatch.setattr(scan_module, "scanned", broken)
+    monkeypatch.setattr(_scanning, "scanned", broken)
     result = doctor(dsn, "scan")
     assert result.exit_code == 3
     assert "This is a bug in listmonk-doctor (KeyError)" in result.stderr
@@ -646,3 +646,69 @@ def test_the_demo_lists_its_accidents() -> None:
     assert result.exit_code == 0
     assert any(line.startswith("seed-v4.1.0") for line in result.stdout.splitlines())
     assert doctor(None, "demo", "no-such-accident").exit_code == 3
+
+
+def test_a_repair_without_a_campaign_is_one_run_of_all_that_can_be_recommended(
+    incident_db: Incident, tmp_path: Path
+) -> None:
+    """Each campaign has a transaction of its own; what cannot be recommended is named and left alone."""
+    dsn = incident_db("seed-v4.1.0")
+    execute(
+        dsn,
+        b"""CREATE TEMP TABLE copied AS SELECT * FROM campaigns;
+            UPDATE copied SET id = 90, uuid = gen_random_uuid(), name = 'A second one';
+            INSERT INTO campaigns SELECT * FROM copied;
+            INSERT INTO campaign_lists (campaign_id, list_id, list_name) VALUES (90, 1, 'Newsletter');
+            UPDATE copied SET id = 91, uuid = gen_random_uuid(), name = 'A third one', last_subscriber_id = 7694;
+            INSERT INTO campaigns SELECT * FROM copied;
+            INSERT INTO campaign_lists (campaign_id, list_id, list_name) VALUES (91, 1, 'Newsletter')""",
+    )
+    dry = doctor(dsn, "repair")
+    assert dry.exit_code == 4
+    assert "2 campaigns, one transaction each" in dry.stdout
+    assert "Left out, since no repair can be recommended: campaign 91" in dry.stderr
+    applied = doctor(dsn, "repair", "--apply", "--yes", "--undo-out", str(tmp_path))
+    assert applied.exit_code == 0, applied.output
+    assert len(list(tmp_path.glob("*.sql"))) == 1
+    with psycopg.connect(dsn) as conn:
+        stati = conn.execute("SELECT id, status::text FROM campaigns ORDER BY id").fetchall()
+        assert stati == [(2, "paused"), (90, "paused"), (91, "finished")]
+        assert conn.execute("SELECT count(DISTINCT run), count(*) FROM listmonk_doctor.entries").fetchone() == (1, 2)
+
+
+def test_a_partial_success_is_reported_as_such(incident_db: Incident, tmp_path: Path) -> None:
+    """One campaign is written, the other has moved since the plan: exit 3, and both are named."""
+    dsn, file = incident_db("seed-v4.1.0"), tmp_path / "plan.json"
+    execute(
+        dsn,
+        b"""CREATE TEMP TABLE copied AS SELECT * FROM campaigns;
+            UPDATE copied SET id = 90, uuid = gen_random_uuid(), name = 'A second one';
+            INSERT INTO campaigns SELECT * FROM copied;
+            INSERT INTO campaign_lists (campaign_id, list_id, list_name) VALUES (90, 1, 'Newsletter')""",
+    )
+    assert doctor(dsn, "repair", "--plan-out", str(file)).exit_code == 4
+    execute(dsn, b"UPDATE campaigns SET sent = 2262 WHERE id = 90")
+    result = doctor(dsn, "repair", "--plan", str(file), "--apply", "--undo-out", str(tmp_path))
+    assert result.exit_code == 3
+    assert 'Campaign 2 "Spring edition": rewind (no-duplicates)  (done)' in result.stdout
+    assert 'Campaign 90 "A second one": rewind (no-duplicates)  (refused)' in result.stdout
+    assert "sent was 2,261 in the plan and is 2,262 now" in result.stdout
+
+
+def test_a_preference_that_was_asked_for_is_kept_to(incident_db: Incident) -> None:
+    """Without one the recommended variant is shown; with one never the other."""
+    dsn = incident_db("seed-v4.1.0")
+    assert "rewind (no-duplicates)" in doctor(dsn, "repair", "2", "--strategy", "rewind").stdout
+    asked = doctor(dsn, "repair", "2", "--strategy", "rewind", "--prefer", "no-gaps")
+    assert asked.stdout.startswith('Campaign 2 "Spring edition": rewind (no-gaps)')
+    assert "repair 2 --strategy rewind --prefer no-gaps --apply" in asked.stdout
+
+
+def test_who_reads_json_is_not_asked(incident_db: Incident) -> None:
+    """A plan that nobody was shown is applied with --yes only, terminal or not."""
+    dsn = incident_db("seed-v4.1.0")
+    before = rows(dsn)
+    code, shown = on_terminal(b"yes\n", "repair", "2", "--apply", "--format", "json", "--dsn", dsn)
+    assert code == 2
+    assert "--yes" in shown
+    assert rows(dsn) == before

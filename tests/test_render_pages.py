@@ -12,6 +12,7 @@ import pytest
 from listmonk_doctor.database.connection import connect
 from listmonk_doctor.database.snapshot import snapshot
 from listmonk_doctor.database.sources import resolve
+from listmonk_doctor.demo.recording import recordings
 from listmonk_doctor.listmonk.server import one_look_state
 from listmonk_doctor.render import pages_examine, pages_repair, plain, terminal
 from listmonk_doctor.render.document import Diff, Heading, Lines, Table
@@ -214,3 +215,20 @@ def test_what_start_does_to_a_schedule_is_said(
     timed = replace(seen, campaign=replace(seen.campaign, send_at=now + offset))
     assert said in pages_repair.schedule(timed, now)
     assert pages_repair.schedule(replace(seen, campaign=replace(seen.campaign, send_at=None)), now) == ""
+
+
+@pytest.mark.parametrize("recording", recordings())
+def test_every_recording_can_be_shown_to_a_person(incident_db: Callable[[str], str], recording: str) -> None:
+    """Each campaign of each recording fits 80 columns, has one line per group and option, and ends with no crash."""
+    with connect(resolve(incident_db(recording), None, (), {}, Path.cwd())) as conn:
+        ids = [row[0] for row in conn.execute("SELECT id FROM campaigns ORDER BY id").fetchall()]
+        server = one_look_state(conn, "public", ids)
+        with snapshot(conn, schema="public") as cursor:
+            said = diagnose_in(cursor, ids, server=server)
+    for each in said.values():
+        page = pages_examine.examine(each, ids=True)
+        drawn = ANSI.sub("", terminal.render(page, {"COLUMNS": "80"}))
+        assert all(columns(line) <= 80 or line.lstrip().startswith("$ ") for line in drawn.splitlines())
+        lines = plain.render(page).splitlines()
+        for option in each.options:
+            assert sum(line.lstrip("* ").startswith(f"{pages_examine.label(option)}  ") for line in lines) == 1

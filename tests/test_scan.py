@@ -176,6 +176,8 @@ def test_only_selected_checks_run(incident_db: Any) -> None:
     report = scanned(dsn, checks=select(codes={"LM101", "LM112"}))
     assert said(report) == EARLY
     assert [each.code for each in report.skipped] == ["LM112"]
+    nothing = scanned(dsn, checks=select(codes=()))
+    assert (nothing.findings, nothing.skipped, nothing.failed) == ((), (), ())
 
 
 def broken(number: int, statement: str) -> Any:
@@ -270,8 +272,6 @@ def test_two_thousand_campaigns_are_scanned_without_their_texts(empty_db: str) -
     """Bodies are stored outside the row; a scan touches none of those pages."""
     build(empty_db, "v6.2.0")
     seed(empty_db, HEALTHY)
-    pages = "SELECT heap_blks_read + heap_blks_hit, toast_blks_read + toast_blks_hit FROM pg_statio_user_tables"
-    pages += " WHERE relname = 'campaigns'"
     with psycopg.connect(empty_db, autocommit=True) as conn:
         conn.execute(
             "INSERT INTO campaigns (id, uuid, name, subject, from_email, body, status, messenger, to_send, sent,"
@@ -283,19 +283,29 @@ def test_two_thousand_campaigns_are_scanned_without_their_texts(empty_db: str) -
         )
         conn.execute("INSERT INTO campaign_lists (campaign_id, list_id, list_name) SELECT id, 1, '' FROM campaigns"
                      " WHERE id >= 1000")
-    alone(empty_db)
-    before = _pages(empty_db, pages)
+    before = _pages(empty_db)
     assert scanned(empty_db).findings == ()
-    alone(empty_db)
-    after = _pages(empty_db, pages)
+    after = _pages(empty_db)
     assert after[0] > before[0]
     assert after[1] == before[1] > 0
 
 
-def _pages(dsn: str, query: str) -> tuple[int, int]:
-    """Return how many pages of rows and of texts were touched so far; a session's count arrives when it ends."""
+def _pages(dsn: str) -> tuple[int, int]:
+    """Return how many pages of campaigns' rows and texts were touched by sessions that have ended.
+
+    Up to PostgreSQL 14 the counts arrive a little later: they are read until they stand still.
+    """
+    query = (
+        "SELECT heap_blks_read + heap_blks_hit, toast_blks_read + toast_blks_hit FROM pg_statio_user_tables"
+        " WHERE relname = 'campaigns'"
+    )
+    alone(dsn)
+    pages: list[tuple[int, int]] = []
     with psycopg.connect(dsn, autocommit=True) as conn:
-        return conn.execute(query.encode()).fetchall()[0]
+        while len(pages) < 3 or pages[-3] != pages[-1]:
+            pages += conn.execute(query).fetchall()
+            time.sleep(0.4)
+    return pages[-1]
 
 
 def examined(dsn: str, campaign: int) -> Examination:
@@ -348,6 +358,8 @@ def test_a_closer_look_never_raises_a_finding(incident_db: Any) -> None:
     seen = examined(incident_db("quickstart-v4.1.0"), 2)
     assert settle(finding("LM102", "warning"), seen).severity == "warning"
     assert settle(finding("LM101", "error"), None) == finding("LM101", "error")
+    doubted = finding("LM101", "warning")
+    assert settle(doubted, replace(seen, verdict="cannot-tell")) == doubted
 
 
 def test_suspects_are_campaigns_above_info_errors_first() -> None:
@@ -356,6 +368,7 @@ def test_suspects_are_campaigns_above_info_errors_first() -> None:
         finding("LM102", "warning", 9), finding("LM102", "warning", 4), finding("LM101", "error", 3),
         finding("LM101", "error", 7), finding("LM108", "error", 4), finding("LM111", "info", 8),
         Finding("LM901", "x", "warning", "pg_stat_activity", None, "x", "x"),
+        Finding("LM201", "x", "error", "subscribers", 5, "x", "x"),
     ]
     assert suspects(findings) == (7, 4, 3, 9)
 

@@ -306,11 +306,11 @@ def test_a_plan_beyond_what_is_allowed_becomes_no_script(plan: Plan) -> None:
         script_of(evil)
 
 
-def test_a_trigger_that_moves_other_columns_stops_the_script(seed: str, conn: Connection) -> None:
+@pytest.mark.parametrize("stamp", ["NEW.updated_at := now()", "NEW.subject := 'stamped'"])
+def test_a_trigger_that_moves_other_columns_stops_the_script(seed: str, conn: Connection, stamp: str) -> None:
     """As `apply` does, the script takes back what would change more than was shown."""
     conn.execute(
-        "CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN NEW.updated_at := now(); RETURN NEW; END $$"
+        f"CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {stamp}; RETURN NEW; END $$".encode()
     )
     conn.execute("CREATE TRIGGER stamp BEFORE UPDATE ON campaigns FOR EACH ROW EXECUTE FUNCTION stamp()")
     said = refused(seed, script_of(plan_of(conn, 2, "rewind")))

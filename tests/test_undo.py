@@ -149,6 +149,25 @@ def test_a_row_that_moved_since_the_repair_is_not_taken_back(
     assert len(journal.history(conn, "public")) == 1
 
 
+def test_the_undo_of_an_unschedule_wants_the_whole_row_unchanged(incident_db: IncidentDatabases) -> None:
+    """A draft is scanned by nobody: whoever moved it since, be it only by its date, is not overruled."""
+    with connect(incident_db("scheduled-nobody-v4.1.0")) as conn:
+        write(conn, plan_of(conn, 2, "unschedule"))
+        conn.execute("UPDATE campaigns SET updated_at = now()")
+        only = write(conn, undo.undo_plan(undo.undoable(conn, "public")[0])).campaigns[0]
+        assert only.refused.startswith("campaign 2: updated_at was ")
+
+
+def test_an_undo_goes_backwards(incident_db: IncidentDatabases) -> None:
+    """What was changed last is taken back first."""
+    with connect(incident_db("deleted-list-v6.0.0")) as conn:
+        plan = plan_of(conn, 2, "detach-list")
+        write(conn, plan)
+        back = undo.undo_plan(undo.undoable(conn, "public")[0])
+        assert [change.table for change in plan.changes] == ["campaign_lists", "campaigns"]
+        assert [change.table for change in back.changes] == ["campaigns", "campaign_lists"]
+
+
 def test_a_removed_list_row_whose_id_was_taken_is_not_put_back(incident_db: IncidentDatabases) -> None:
     """What stands in its place is left alone, and the campaign's row with it."""
     dsn = incident_db("deleted-list-v6.0.0")

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from listmonk_doctor import __version__
 from listmonk_doctor.commands._options import STATE
+from listmonk_doctor.commands._reporting import code_of, for_people, print_report, told
 from listmonk_doctor.commands._session import Countdown, Database
-from listmonk_doctor.errors import RefusedError, UsageError
+from listmonk_doctor.errors import ExitCode, RefusedError, UsageError, worst
 from listmonk_doctor.listmonk.versions import behaves
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from listmonk_doctor.commands._options import Format
     from listmonk_doctor.database.connection import Connection
+    from listmonk_doctor.render.outcome import RunReport
     from listmonk_doctor.repair.apply import ApplyResult
     from listmonk_doctor.repair.plan import Diagnosis, Plan
 
@@ -28,11 +32,14 @@ def askable() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def may_apply(*, yes: bool, saved: bool) -> None:
-    """Raise UsageError where --apply came without a terminal to ask on, without --yes and without a plan file."""
-    if not (yes or saved or askable()):
+def may_apply(output: Format | None, *, yes: bool, saved: bool) -> None:
+    """Raise UsageError where nobody can be asked, and neither --yes nor a plan file (`saved`) has answered.
+
+    Somebody who reads JSON or CSV is shown no plan, so is not asked either.
+    """
+    if not (yes or saved or (askable() and for_people(output))):
         raise UsageError(
-            "There is no terminal to ask on, so nothing was applied.",
+            "There is nobody to ask, so nothing was applied.",
             hint="Add --yes; or save the plan with --plan-out FILE, look at it, and apply it with --plan FILE --apply.",
         )
 
@@ -45,6 +52,36 @@ def confirm(question: str, *, yes: bool) -> None:
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() != "yes":
         raise RefusedError("Not confirmed; nothing was changed.")
+
+
+def show_and_write(  # noqa: PLR0913 - what was asked for
+    database: Database,
+    report: RunReport,
+    output: Format | None,
+    *,
+    undo_out: Path | None,
+    yes: bool,
+    app_stopped: bool,
+) -> int:
+    """Show the plans to a person, ask, write those that are not refused, and say what became of each."""
+    plans = [each.plan for each in report.outcomes if each.plan is not None and not each.refused]
+    people = for_people(output)
+    if people or not plans:
+        print_report(replace(report, asking=True), output, database.again)
+    if not plans:
+        return code_of(report)
+    if people:
+        confirm(_question(report, plans), yes=yes)
+    result = run(database, plans, undo_out=undo_out, app_stopped=app_stopped)
+    done = told(report, result)
+    print_report(done, output, database.again, brief=True)
+    return int(worst(result.code, *(ExitCode.FAILED for each in done.outcomes if each.refused)))
+
+
+def _question(report: RunReport, plans: Sequence[Plan]) -> str:
+    """Return what is asked before something is written."""
+    named = f"these {len(plans)} campaigns" if len(plans) > 1 else f"campaign {plans[0].campaign_id}"
+    return f"Take run {report.of_run} back for {named}?" if report.of_run else f"Write this to {named}?"
 
 
 class Reader:
@@ -67,7 +104,7 @@ class Reader:
         from listmonk_doctor.repair.diagnose import make_plan
 
         if plan.undoes is not None:
-            return _undoing.priced(conn, plan, self.database.schema)
+            return _undoing.priced(conn, plan)
         said = self._diagnosis(conn, plan)
         option = said.option(plan.strategy, plan.prefer) if said else None
         if said is None or option is None or option.refusal:

@@ -11,11 +11,10 @@ from typing import Final
 
 import typer
 
-from listmonk_doctor.commands._options import STATE
+from listmonk_doctor.commands._options import EXIT_INTERRUPTED, STATE
 from listmonk_doctor.errors import DoctorError, ExitCode
 from listmonk_doctor.render.text import clean, visible
 
-EXIT_INTERRUPTED: Final = 130
 _PASSWORDS: Final = (
     (re.compile(r"(://[^/\s:@]*:)[^@\s/]+(?=@)"), r"\1***"),
     (re.compile(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", re.IGNORECASE), r"\1***"),

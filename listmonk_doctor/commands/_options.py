@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-CONNECTION = "Connection"
+EXIT_INTERRUPTED = 130
+"""What a shell expects of a program that Ctrl-C ended."""
 
 
 class Format(StrEnum):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
+from listmonk_doctor.commands._failures import say
 from listmonk_doctor.commands._scanning import scanned
 from listmonk_doctor.commands._session import Database, diagnosed, found
 from listmonk_doctor.render.outcome import Outcome
@@ -12,8 +13,9 @@ from listmonk_doctor.render.outcome import Outcome
 if TYPE_CHECKING:
     from listmonk_doctor.repair.plan import Diagnosis, Option, Plan
 
-UNKNOWN = "it is not one of the repairs that this campaign allows"
-NOTHING_FITS = "no repair can be recommended; the prices are there to choose by"
+DEFAULT_PREFER: Final = "no-duplicates"
+UNKNOWN: Final = "it is not one of the repairs that this campaign allows"
+NOTHING_FITS: Final = "no repair can be recommended; the prices are there to choose by"
 
 
 def suspects(database: Database) -> list[int]:
@@ -22,11 +24,29 @@ def suspects(database: Database) -> list[int]:
     return list(dict.fromkeys(each.id for each in loud if each.id is not None))
 
 
-def chosen(said: Diagnosis, strategy: str | None, prefer: str) -> Option | None:
-    """Return the strategy that was asked for, by the preference where it has one; else the recommended one."""
-    if strategy is None:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line says of the repair: strategy and preference (None: as recommended), and of an `accept`."""
+
+    strategy: str | None = None
+    prefer: str | None = None
+    reason: str = ""
+    until: str | None = None
+
+
+def chosen(said: Diagnosis, wanted: Wanted) -> Option | None:
+    """Return the option that was asked for; None where this campaign has no such one.
+
+    A preference that was asked for is kept to; without one the recommended variant comes first, then the one that
+    mails nobody twice.
+    """
+    if wanted.strategy is None:
         return next((option for option in said.options if option.recommended), None)
-    return said.option(strategy, prefer) or said.option(strategy)
+    variants = [option for option in said.options if option.strategy == wanted.strategy]
+    if wanted.prefer is not None:
+        return next((option for option in variants if option.prefer in (None, wanted.prefer)), None)
+    variants.sort(key=lambda option: (not option.recommended, option.prefer != DEFAULT_PREFER))
+    return variants[0] if variants else None
 
 
 def refusal(option: Option) -> str:
@@ -36,21 +56,23 @@ def refusal(option: Option) -> str:
     return "" if option.allowed_now else option.because.partition("Not now: ")[2] or option.because
 
 
-def outcome(said: Diagnosis, option: Option | None, *, reason: str, until: str | None, asked: str | None) -> Outcome:
+def outcome(said: Diagnosis, wanted: Wanted) -> Outcome:
     """Return what a repair would do to one campaign: its plan, or why there is none."""
     from listmonk_doctor.diagnosis.eta import duration
     from listmonk_doctor.repair.diagnose import make_plan
 
+    option = chosen(said, wanted)
     row = said.examination.campaign
     if option is None:
-        why = f"{asked}: {UNKNOWN}" if asked else NOTHING_FITS
+        asked = " ".join(word for word in (wanted.strategy, wanted.prefer) if word)
+        why = f"{asked}: {UNKNOWN}" if wanted.strategy else NOTHING_FITS
         return Outcome(row.id, row.name, diagnosis=said, refused=why)
     why = refusal(option)
     plan: Plan | None = None
     if not why and option.strategy != "nothing":
-        plan = make_plan(said, option, reason=reason)
+        plan = make_plan(said, option, reason=wanted.reason)
         if option.strategy == "accept":
-            plan = replace(plan, guards={**plan.guards, "until": until})
+            plan = replace(plan, guards={**plan.guards, "until": wanted.until})
     return Outcome(
         row.id,
         row.name,
@@ -66,28 +88,30 @@ def outcome(said: Diagnosis, option: Option | None, *, reason: str, until: str |
 def outcomes(  # noqa: PLR0913 - what the command line says
     database: Database,
     campaign: str | None,
+    wanted: Wanted,
     *,
-    strategy: str | None,
-    prefer: str,
-    reason: str,
-    until: str | None,
     exactly: bool,
     wait: bool,
     app_stopped: bool,
 ) -> list[Outcome]:
-    """Return what a repair would do: to the campaign named, else to every suspect that has a recommended repair."""
+    """Return what a repair would do: to the campaign named, else to every suspect that has a recommended repair.
+
+    Where no suspect has one, all of them are returned with their prices; where some have none, stderr says which.
+    """
     ids = suspects(database) if campaign is None else [found(database, campaign, exactly=exactly).id]
     if not ids:
         return []
+    prefer = wanted.prefer or DEFAULT_PREFER
     said = diagnosed(database, ids, prefer=prefer, wait=wait, app_stopped=app_stopped)
-    made = [
-        outcome(said[each], chosen(said[each], strategy, prefer), reason=reason, until=until, asked=strategy)
-        for each in ids
-        if each in said
-    ]
-    if campaign is None:
-        made = [each for each in made if each.option is not None and each.option.strategy != "nothing"]
-    return made
+    made = [outcome(said[each], wanted) for each in ids if each in said]
+    if campaign is not None:
+        return made
+    able = [each for each in made if each.option is not None and each.option.strategy != "nothing"]
+    unable = [each for each in made if each.option is None]
+    if able and unable:
+        names = ", ".join(str(each.campaign_id) for each in unable)
+        say(f"Left out, since no repair can be recommended: campaign {names}. See: listmonk-doctor repair CAMPAIGN")
+    return able or unable
 
 
 def of_plan(plan: Plan) -> Outcome:

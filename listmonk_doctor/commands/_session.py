@@ -158,7 +158,7 @@ def diagnosed(
 
 
 class Countdown:
-    """Says once why there is a wait; on a terminal the seconds run down beside it."""
+    """Says once why there is a wait; on a terminal the seconds run down below it."""
 
     def __init__(self) -> None:
         self._last: int | None = None
@@ -169,15 +169,15 @@ class Countdown:
         whole = round(left)
         if STATE.quiet or whole == self._last:
             return
-        if self._last is None and not self._live:
+        if self._last is None:
             say(f"{WAITING}.")
-        elif self._live:
-            sys.stderr.write(f"\r\x1b[K{WAITING} ({whole} s)")
-            sys.stderr.flush()
         self._last = whole
+        if self._live:
+            sys.stderr.write(f"\r\x1b[K{whole} s")
+            sys.stderr.flush()
 
     def end(self) -> None:
-        """Clear the line."""
+        """Clear the seconds."""
         if self._last is not None and self._live:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()

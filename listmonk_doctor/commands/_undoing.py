@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from listmonk_doctor.render.outcome import Outcome
+from listmonk_doctor.render.outcome import Outcome, RunReport
 
 if TYPE_CHECKING:
     from psycopg import Cursor
 
+    from listmonk_doctor.commands._session import Database
     from listmonk_doctor.database.connection import Connection
     from listmonk_doctor.listmonk.campaign import Campaign
     from listmonk_doctor.listmonk.server import ServerState
@@ -75,9 +76,8 @@ def with_price(plan: Plan, said: Diagnosis) -> Plan:
     return replace(plan, price=price_of(nothing) if nothing else {}, guards=guards if plan.changes else plan.guards)
 
 
-def priced(conn: Connection, plan: Plan, schema: str) -> Plan | None:
+def priced(conn: Connection, plan: Plan) -> Plan | None:
     """Price the plan of an undo anew, in the transaction of `apply`; None where the campaign is gone."""
-    del schema
     if not plan.changes:
         return plan
     with conn.cursor() as cursor:
@@ -123,3 +123,19 @@ def outcome(
     if not gate.open:
         return replace(base, plan=priced_plan, refused=f"Not now: {gate.because}.", advice=said.advice)
     return replace(base, plan=priced_plan, advice=said.advice)
+
+
+def planned(database: Database, run: str | None, *, wait: bool, app_stopped: bool) -> RunReport:
+    """Return what an undo of a run (None: the last that still stands) would do, campaign by campaign."""
+    from listmonk_doctor.commands._session import look
+    from listmonk_doctor.database.snapshot import snapshot
+    from listmonk_doctor.repair.undo import undo_plan, undoable
+
+    entries = undoable(database.conn, database.schema, run)
+    plans = [undo_plan(each) for each in entries]
+    server = look(database, [each.campaign_id for each in plans if each.changes], wait=wait)
+    outcomes = []
+    for plan in plans:
+        with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor:
+            outcomes.append(outcome(cursor, plan, server, database.schema, app_stopped=app_stopped))
+    return RunReport("undo", tuple(outcomes), of_run=entries[0].run)

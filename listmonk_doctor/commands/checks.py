@@ -1,10 +1,9 @@
 """Owns `checks`: the list of everything that is looked for."""
 
-# Typer reads the annotations at run time, so they are not postponed.
+# Typer reads the annotations at run time, so they are not postponed; what does the work is imported when it is run.
 from typing import TYPE_CHECKING, Any
 
 from listmonk_doctor.commands import _options as opt
-from listmonk_doctor.commands._output import chosen, emit, emit_json, show
 
 if TYPE_CHECKING:
     from listmonk_doctor.diagnosis.catalogue import Check
@@ -14,6 +13,7 @@ HEADERS = ("code", "name", "severity", "tags", "since", "before")
 
 def checks(*, output: opt.OutputFormat = None, verbose: opt.Verbose = False) -> None:
     """List all checks. Needs no database."""
+    from listmonk_doctor.commands._output import chosen, emit, emit_json, show
     from listmonk_doctor.diagnosis.catalogue import catalogue
 
     opt.STATE.say(verbose=verbose)

@@ -1,15 +1,12 @@
 """Owns `examine`: everything that can be said of one campaign."""
 
-# Typer reads the annotations at run time, so they are not postponed.
+# Typer reads the annotations at run time, so they are not postponed; what does the work is imported when it is run.
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from listmonk_doctor.commands import _options as opt
-from listmonk_doctor.commands._output import chosen, emit, emit_json, show
-from listmonk_doctor.commands._scanning import findings_of
-from listmonk_doctor.commands._session import diagnosed, found, opened, warn_if_newer
 from listmonk_doctor.commands.scan import code_of
 
 if TYPE_CHECKING:
@@ -39,11 +36,15 @@ def examine(  # noqa: PLR0913 - one per option
     verbose: opt.Verbose = False,
     quiet: opt.Quiet = False,
 ) -> int:
-    """Say what happened to a campaign, who got it and who did not, and what each repair would cost.
+    """Say what happened to a campaign, and what each repair costs.
 
-    Reads only. May look twice, 11 s apart, where a listmonk server is at work. Exits as scan does.
+    Who was mailed, who was not, of whom it cannot be known. Reads only; may look twice, 11 s apart, where a listmonk
+    server is at work. Exits as scan does.
     """
     opt.STATE.say(verbose=verbose, quiet=quiet)
+    from listmonk_doctor.commands._scanning import findings_of
+    from listmonk_doctor.commands._session import diagnosed, found, opened, warn_if_newer
+
     with opened(opt.Where(dsn, service, tuple(config or ()), schema, timeout)) as database:
         warn_if_newer(database)
         wanted = found(database, campaign)
@@ -56,6 +57,8 @@ def examine(  # noqa: PLR0913 - one per option
 
 def _print(said: "Diagnosis", output: opt.Format | None, again: str, *, ids: bool) -> None:
     """Write the examination to stdout."""
+    from listmonk_doctor.commands._output import chosen, emit, emit_json, show
+
     style = chosen(output)
     if style is opt.Format.JSON:
         from listmonk_doctor.render import json_

@@ -1,12 +1,11 @@
 """Owns `explain`: what one check finds, why it matters, and what to do."""
 
-# Typer reads the annotations at run time, so they are not postponed.
+# Typer reads the annotations at run time, so they are not postponed; what does the work is imported when it is run.
 from typing import Annotated
 
 import typer
 
 from listmonk_doctor.commands import _options as opt
-from listmonk_doctor.commands._output import chosen, emit, emit_json, show
 from listmonk_doctor.commands.checks import HEADERS, as_row
 
 
@@ -18,6 +17,7 @@ def explain(
     verbose: opt.Verbose = False,
 ) -> None:
     """Explain a check: what it finds, why that matters, what to do. Needs no database."""
+    from listmonk_doctor.commands._output import chosen, emit, emit_json, show
     from listmonk_doctor.diagnosis.catalogue import find
 
     opt.STATE.say(verbose=verbose)

@@ -1,12 +1,9 @@
 """Owns `history`: what was repaired and taken back, from the journal."""
 
-# Typer reads the annotations at run time, so they are not postponed.
+# Typer reads the annotations at run time, so they are not postponed; what does the work is imported when it is run.
 from typing import TYPE_CHECKING, Any
 
 from listmonk_doctor.commands import _options as opt
-from listmonk_doctor.commands._output import chosen, emit, emit_json, show
-from listmonk_doctor.commands._session import opened
-from listmonk_doctor.render.text import utc, when
 
 if TYPE_CHECKING:
     from listmonk_doctor.repair.journal import Entry
@@ -37,8 +34,12 @@ def history(  # noqa: PLR0913 - one per option
     verbose: opt.Verbose = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """List what was repaired and taken back in this database, the newest first."""
+    """List what was repaired and undone here, the newest first."""
     opt.STATE.say(verbose=verbose, quiet=quiet)
+    from listmonk_doctor.commands._output import chosen, emit, emit_json, show
+    from listmonk_doctor.commands._session import opened
+    from listmonk_doctor.render.text import utc, when
+
     with opened(opt.Where(dsn, service, tuple(config or ()), schema, timeout)) as database:
         from listmonk_doctor.repair.journal import history as entries
 

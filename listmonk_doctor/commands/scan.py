@@ -1,15 +1,12 @@
 """Owns `scan`: all campaigns by all checks, in milliseconds."""
 
-# Typer reads the annotations at run time, so they are not postponed.
+# Typer reads the annotations at run time, so they are not postponed; what does the work is imported when it is run.
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from listmonk_doctor.commands import _options as opt
-from listmonk_doctor.commands._output import chosen, emit, emit_json, show
-from listmonk_doctor.commands._scanning import scanned
-from listmonk_doctor.commands._session import opened
 from listmonk_doctor.errors import ExitCode, worst
 
 if TYPE_CHECKING:
@@ -47,9 +44,12 @@ def scan(  # noqa: PLR0913 - one per option
     Reads only, never waits. Exits 1 if there are findings, 3 if something could not be checked.
     """
     opt.STATE.say(verbose=verbose, quiet=quiet)
+    from listmonk_doctor.commands import _scanning
+    from listmonk_doctor.commands._session import opened
+
     checks = _chosen(check, skip)
     with opened(opt.Where(dsn, service, tuple(config or ()), schema, timeout)) as database:
-        report = scanned(database, checks)
+        report = _scanning.scanned(database, checks)
         _print(report, output, fail_on, database.again)
     return code_of(report, fail_on)
 
@@ -75,6 +75,7 @@ def _chosen(wanted: list[str] | None, unwanted: list[str] | None) -> "tuple[Chec
 def _print(report: "ScanReport", output: opt.Format | None, fail_on: str, again: str) -> None:
     """Write the report to stdout."""
     from listmonk_doctor.commands._failures import say
+    from listmonk_doctor.commands._output import chosen, emit, emit_json, show
 
     style = chosen(output)
     for warning in report.warnings:

@@ -1,25 +1,18 @@
-"""Owns `undo`: the reversed plan of a run, priced and guarded like a repair."""
+"""Owns the command line of `undo`: the reversed plan of a run, priced and guarded like a repair."""
 
-# Typer reads the annotations at run time, so they are not postponed.
-from dataclasses import replace
+# Typer reads the annotations at run time, so they are not postponed; what does the work is imported when it is run.
 from typing import Annotated
 
 import typer
 
-from listmonk_doctor.commands import _applying, _undoing
 from listmonk_doctor.commands import _options as opt
-from listmonk_doctor.commands._session import Database, look, opened, warn_if_newer, writable
-from listmonk_doctor.commands.repair import code_of, print_report, told
-from listmonk_doctor.errors import ExitCode, worst
-from listmonk_doctor.render.outcome import RunReport
+from listmonk_doctor.errors import UsageError
 
 
 def undo(  # noqa: PLR0913 - one per option
     run: Annotated[
         str | None,
-        typer.Argument(
-            metavar="RUN", help="The run's id, or its first 8 characters; none: the last that still stands."
-        ),
+        typer.Argument(metavar="RUN", help="The run's id, or its first 8 characters (default: the last that stands)."),
     ] = None,
     *,
     apply: Annotated[bool, typer.Option("--apply", help="Write what is shown.")] = False,
@@ -36,59 +29,25 @@ def undo(  # noqa: PLR0913 - one per option
     verbose: opt.Verbose = False,
     quiet: opt.Quiet = False,
 ) -> int:
-    """Show what taking a run back would change and cost; write it with --apply.
+    """Show what undoing a run would change and cost; --apply writes it.
 
     A run is undone once. It is refused, campaign by campaign, where the row has moved since.
     """
     opt.STATE.say(verbose=verbose, quiet=quiet)
-    if yes and not apply:
-        from listmonk_doctor.errors import UsageError
+    from listmonk_doctor.commands import _applying, _undoing
+    from listmonk_doctor.commands._reporting import code_of, print_report
+    from listmonk_doctor.commands._session import opened, warn_if_newer, writable
 
+    if yes and not apply:
         raise UsageError("--yes answers the question that --apply asks; without --apply nothing is written.")
     if apply:
-        _applying.may_apply(yes=yes, saved=False)
+        _applying.may_apply(output, yes=yes, saved=False)
     with opened(opt.Where(dsn, service, tuple(config or ()), schema, timeout)) as database:
         warn_if_newer(database)
         if apply:
             writable(database, allowed=allow_unknown_version)
-        report = _planned(database, run, wait=not no_look, app_stopped=app_stopped)
+        report = _undoing.planned(database, run, wait=not no_look, app_stopped=app_stopped)
         if not apply:
             print_report(report, output, database.again)
             return code_of(report)
-        return _apply(database, report, output, yes=yes, app_stopped=app_stopped)
-
-
-def _planned(database: Database, run: str | None, *, wait: bool, app_stopped: bool) -> RunReport:
-    """Return what an undo would do, campaign by campaign."""
-    from listmonk_doctor.database.snapshot import snapshot
-    from listmonk_doctor.repair.undo import undo_plan, undoable
-
-    entries = undoable(database.conn, database.schema, run)
-    plans = [undo_plan(each) for each in entries]
-    server = look(database, [each.campaign_id for each in plans if each.changes], wait=wait)
-    outcomes = []
-    for plan in plans:
-        with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor:
-            outcomes.append(_undoing.outcome(cursor, plan, server, database.schema, app_stopped=app_stopped))
-    return RunReport("undo", tuple(outcomes), of_run=entries[0].run)
-
-
-def _apply(
-    database: Database,
-    report: RunReport,
-    output: opt.Format | None,
-    *,
-    yes: bool,
-    app_stopped: bool,
-) -> int:
-    """Show the undo to a person, ask, write it, and say what became of it."""
-    plans = [each.plan for each in report.outcomes if each.plan is not None and not each.refused]
-    if opt.Format.JSON != output != opt.Format.CSV or not plans:
-        print_report(replace(report, asking=True), output, database.again)
-    if not plans:
-        return code_of(report)
-    _applying.confirm(f"Take run {report.of_run} back?", yes=yes)
-    result = _applying.run(database, plans, undo_out=None, app_stopped=app_stopped)
-    done = told(report, result)
-    print_report(done, output, database.again, brief=True)
-    return int(worst(result.code, *(ExitCode.FAILED for each in done.outcomes if each.refused)))
+        return _applying.show_and_write(database, report, output, undo_out=None, yes=yes, app_stopped=app_stopped)

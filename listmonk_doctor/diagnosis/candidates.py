@@ -95,6 +95,18 @@ def in_hand(figures: Figures) -> Block | None:
     return _stretch(figures, first, end, "fetched and not counted as sent yet")
 
 
+def cut_off(figures: Figures) -> Block | None:
+    """Return the last few people of a row that seems complete, where its cursor may be a count all the same (M2).
+
+    cursor = to_send is where an honest cursor may stand; but a run that sent nothing could have written it, and then
+    the few who are short are not noise of the counters but the last of the audience. None where nobody is short.
+    """
+    if not figures.can_start_over or figures.campaign.cursor != figures.campaign.to_send or figures.ahead <= 0:
+        return None
+    end = figures.rank_by_dates(figures.campaign.ceiling)
+    return _stretch(figures, end - figures.ahead + 1, end, "short at the end, under a cursor that may be a count")
+
+
 def pinned(figures: Figures) -> Block | None:
     """Return the one block at the very end that M2 on a finished row points to, if one stop can explain it.
 

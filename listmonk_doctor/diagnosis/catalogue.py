@@ -35,6 +35,8 @@ _TABLES: Final = {
     "9": "pg_stat_activity",
 }
 """By the first digit of the code: the table whose rows a check reports."""
+_QUOTED: Final = re.compile(r"'(?:[^']|'')*'|--[^\n]*")
+"""Strings and comments, in which a semicolon ends nothing."""
 _ALIKE: Final = 0.5
 """How much of what was typed a suggestion shares with it at least (0 to 1)."""
 
@@ -116,7 +118,8 @@ def read_check(file: str, content: bytes) -> Check:
     tags = tuple(tag.strip() for tag in fields["tags"].split(","))
     if not all(_WORD.match(tag) for tag in tags) or len(set(tags)) < len(tags):
         raise MalformedCheckError(f"{file}: the tags are {fields['tags']}; they are different words, with commas")
-    if not text or not re.match(r"(?:SELECT|WITH)\b", statement) or not statement.endswith(";"):
+    bare = _QUOTED.sub("", statement)
+    if not text or not re.match(r"(?:SELECT|WITH)\b", statement) or not bare.endswith(";") or bare.count(";") > 1:
         raise MalformedCheckError(f"{file}: a check is an explanation and one SELECT that ends with a semicolon")
     severity = next(known for known in SEVERITIES if known == fields["severity"])
     since, before = (_version(file, fields.get(key)) for key in _OPTIONAL)

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from listmonk_doctor.diagnosis.report import SEVERITIES, Finding, NotRun
 from listmonk_doctor.errors import ConnectionFailedError, DoctorError
-from listmonk_doctor.listmonk.server import PERIOD
-from listmonk_doctor.listmonk.sessions import look_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +49,10 @@ class Looked(NamedTuple):
 
 def examine_closely(cur: Cursor, ids: tuple[int, ...]) -> Mapping[int, Examination]:
     """Examine campaigns in the cursor's transaction, without waiting: whether a pipe is open is not looked at."""
-    from listmonk_doctor.diagnosis.examine import examine, read_figures  # brings the bitmaps: only for suspects
+    # This brings the bitmaps: only for suspects.
+    from listmonk_doctor.diagnosis.examine import examine, read_figures
+    from listmonk_doctor.listmonk.server import PERIOD
+    from listmonk_doctor.listmonk.sessions import look_at
 
     look = look_at(cur, PERIOD)
     return {

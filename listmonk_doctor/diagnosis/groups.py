@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from listmonk_doctor.diagnosis.account import settled
-from listmonk_doctor.diagnosis.candidates import candidates, in_hand, pinned, union
+from listmonk_doctor.diagnosis.candidates import candidates, cut_off, in_hand, pinned, union
 from listmonk_doctor.diagnosis.report import Recipients
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def _unknown(  # noqa: PLR0911 - one return per kind of row
     if figures.counts_fetched:
         return rest, (), ()
     if settled(figures):
-        return rest & (noise | mixed), (), always
+        last = tuple(block for block in (cut_off(figures),) if block)
+        return rest & (noise | mixed | union(figures, last)), last, always
     if pin := pinned(figures):
         return rest & union(figures, (pin,)), (pin,), ("stopped-once", *always)
     if not figures.cursor_trusted:

@@ -10,9 +10,9 @@ from listmonk_doctor.database.snapshot import DEFAULT_TIMEOUT, snapshot
 from listmonk_doctor.diagnosis.catalogue import COLUMNS, Check, catalogue
 from listmonk_doctor.diagnosis.closer import examine_closely, look_closer
 from listmonk_doctor.diagnosis.report import SEVERITIES, Finding, NotRun, ScanReport, Severity
-from listmonk_doctor.errors import ConnectionFailedError, UnknownSchemaError
-from listmonk_doctor.listmonk.server import PERIOD
+from listmonk_doctor.errors import UnknownSchemaError
 from listmonk_doctor.listmonk.sessions import look_at
+from listmonk_doctor.listmonk.settings import SCAN_SECONDS
 from listmonk_doctor.listmonk.versions import NEWEST_KNOWN, OLDEST_READ, Version, parse
 
 if TYPE_CHECKING:
@@ -59,28 +59,59 @@ def run_checks(
     *,
     server: str = "",
 ) -> Ran:
-    """Run checks in the cursor's transaction, whose search_path leads to listmonk's tables; one statement per check.
+    """Run checks in the cursor's transaction, whose search_path leads to listmonk's tables, in two round trips.
 
     `version` is the one recorded last, `checks` those to run (None: all; `catalogue.select` chooses). `server` tells
-    the checks whether a listmonk is scanning: "alive", "none", "unknown" ("": they look for themselves). A check that
-    fails is reported and the others go on; only a lost session is raised.
+    the checks whether a listmonk is scanning: "alive", "none", "unknown" ("": they look for themselves). Where one
+    fails they are run again one by one: it is reported and the others go on. Only a lost session is raised.
     """
-    findings: list[Finding] = []
-    skipped: list[NotRun] = []
-    failed: list[NotRun] = []
-    cur.execute("SELECT set_config('listmonk_doctor.server', %s, true)", [server])
-    cur.execute(_SAVEPOINT)
-    for check in catalogue() if checks is None else checks:
-        because = check.not_for(version)
-        if because is not None:
-            skipped.append(NotRun(check.code, because))
-            continue
-        answer = _run(cur, check)
-        if isinstance(answer, NotRun):
-            failed.append(answer)
-        else:
-            findings += answer
-    return Ran(in_order(findings), tuple(skipped), tuple(failed))
+    chosen = catalogue() if checks is None else checks
+    reasons = {check.code: check.not_for(version) for check in chosen}
+    wanted = [check for check in chosen if reasons[check.code] is None]
+    _prepare(cur, server)
+    answers = _run_together(cur, wanted) or [_run(cur, check) for check in wanted]
+    return Ran(
+        findings=in_order([found for answer in answers if not isinstance(answer, NotRun) for found in answer]),
+        skipped=tuple(NotRun(code, because) for code, because in reasons.items() if because is not None),
+        failed=tuple(answer for answer in answers if isinstance(answer, NotRun)),
+    )
+
+
+def _prepare(cur: Cursor, server: str) -> None:
+    """Tell the checks what is known of the server, and set the point to which a failed one is undone."""
+    from psycopg import sql
+
+    cur.execute(
+        sql.SQL("SELECT set_config('listmonk_doctor.server', {}, true); {}").format(
+            sql.Literal(server), sql.SQL(_SAVEPOINT)
+        )
+    )
+
+
+def _run_together(cur: Cursor, checks: Sequence[Check]) -> list[list[Finding] | NotRun]:
+    """Run checks in one round trip; return nothing where one fails, which undoes them all."""
+    import psycopg
+
+    try:
+        cur.execute(b"\n".join(check.sql for check in checks))
+        answers = []
+        for check in checks:
+            answers.append(_answer(cur, check))
+            cur.nextset()
+    except psycopg.Error:
+        if cur.connection.broken:
+            raise
+        cur.execute(_BACK)
+        return []
+    return answers
+
+
+def _answer(cur: Cursor, check: Check) -> list[Finding] | NotRun:
+    """Return what a check's statement gave."""
+    columns = tuple(column.name for column in cur.description or ())
+    if columns != COLUMNS:
+        return NotRun(check.code, f"it gives {', '.join(columns)} instead of {', '.join(COLUMNS)}: a bug")
+    return [Finding(check.code, check.name, check.severity, check.table, *row) for row in cur.fetchall()]
 
 
 def _run(cur: Cursor, check: Check) -> list[Finding] | NotRun:
@@ -90,25 +121,18 @@ def _run(cur: Cursor, check: Check) -> list[Finding] | NotRun:
     began = time.monotonic()
     try:
         cur.execute(check.sql)
-        columns = tuple(column.name for column in cur.description or ())
-        if columns != COLUMNS:
-            return NotRun(check.code, f"it gives {', '.join(columns)} instead of {', '.join(COLUMNS)}: a bug")
-        return [Finding(check.code, check.name, check.severity, check.table, *row) for row in cur.fetchall()]
+        return _answer(cur, check)
     except psycopg.Error as error:
         return NotRun(check.code, _recovered(cur, error, began))
 
 
 def _recovered(cur: Cursor, error: Error, began: float) -> str:
     """Undo what a failed statement did to the transaction, and return why it failed; raise if the session is lost."""
-    from listmonk_doctor.database.failures import in_session
-
-    elapsed = time.monotonic() - began
-    explained = in_session(error, timeout=elapsed, elapsed=elapsed)
-    if cur.connection.broken or isinstance(explained, ConnectionFailedError):
+    if cur.connection.broken:
         raise error
     cur.execute(_BACK)
     if error.sqlstate == "57014":  # query_canceled
-        return f"it was cancelled after {elapsed:.1f} s"
+        return f"it was cancelled after {time.monotonic() - began:.1f} s"
     return (error.diag.message_primary or str(error) or type(error).__name__).splitlines()[0]
 
 
@@ -128,7 +152,7 @@ def scan(
     """
     with snapshot(conn, schema=schema, timeout=timeout) as cur:
         version = _readable(recorded_versions(cur)[-1])
-        look = look_at(cur, PERIOD)
+        look = look_at(cur, SCAN_SECONDS)
         ran = run_checks(cur, version, checks, server=_SERVER[look.standing])
         closer = look_closer(cur, ran.findings, deeper)
     newer = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from listmonk_doctor.render import pages_examine as examined
 from listmonk_doctor.render.text import clean, counted, lasting, shorten, value, when
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from listmonk_doctor.diagnosis.report import Examination, Range
     from listmonk_doctor.render.outcome import Outcome, RunReport
     from listmonk_doctor.repair.plan import Change, Option
@@ -126,9 +129,15 @@ def _saved_price(outcome: Outcome) -> doc.Document:
     for name, word in words.items():
         pair = outcome.plan.price.get(name)
         if isinstance(pair, list | tuple) and len(pair) == 2:  # noqa: PLR2004 - [at least, at most]
-            low, high = pair
-            rows.append((word, f"{low:,}" if low == high else f"{low:,} to {high:,}"))
+            hoped = (outcome.plan.price.get("presumably") or {}).get(name)
+            rows.append((word, _pair(pair) + (f" (presumably {_pair(hoped)})" if hoped else "")))
     return (doc.Heading("What it costs in people"), doc.Facts(tuple(rows))) if rows else ()
+
+
+def _pair(pair: Sequence[int]) -> str:
+    """Return [at least, at most] in words."""
+    low, high = pair
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _compared(outcome: Outcome) -> doc.Document:
@@ -221,7 +230,9 @@ def _selected(able: list[Outcome]) -> str:
     if one.option is not None and one.option.recommended and one.prefer != "no-gaps":
         return f"{one.campaign_id} "
     prefer = f"--prefer {one.prefer} " if one.prefer else ""
-    return f"{one.campaign_id} --strategy {one.strategy} {prefer}"
+    reason = f"--reason {shlex.quote(one.plan.reason)} " if one.plan and one.plan.reason else ""
+    until = f"--until {one.plan.guards['until']} " if one.plan and one.plan.guards.get("until") else ""
+    return f"{one.campaign_id} --strategy {one.strategy} {prefer}{reason}{until}"
 
 
 def run(report: RunReport, now: datetime, again: str = "") -> doc.Document:
