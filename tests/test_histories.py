@@ -75,6 +75,7 @@ class History:
             mails=dict(sender.mails),
             failed=frozenset(sender.failed - sender.mails.keys()),
             contradicted=frozenset(self.contradicted),
+            sent=sender.row.sent,
         )
 
 

@@ -15,7 +15,7 @@ from listmonk_doctor.database.sources import resolve
 from listmonk_doctor.demo.recording import recordings
 from listmonk_doctor.listmonk.server import one_look_state
 from listmonk_doctor.render import pages_examine, pages_repair, plain, terminal
-from listmonk_doctor.render.document import Diff, Heading, Lines, Table
+from listmonk_doctor.render.document import Block, Command, Diff, Facts, Heading, Lines, Strip, Table
 from listmonk_doctor.render.strip import PARTITION, strip
 from listmonk_doctor.render.text import columns
 from listmonk_doctor.repair.diagnose import diagnose_in
@@ -232,3 +232,26 @@ def test_every_recording_can_be_shown_to_a_person(incident_db: Callable[[str], s
         lines = plain.render(page).splitlines()
         for option in each.options:
             assert sum(line.lstrip("* ").startswith(f"{pages_examine.label(option)}  ") for line in lines) == 1
+
+
+HOSTILE = "[red]=x[/red]\x1b[2J\r\n\u202e\x9b31m jane.doe@example.com"
+BLOCKS: dict[str, Block] = {
+    "heading": Heading(HOSTILE, HOSTILE),
+    "lines": Lines((HOSTILE,), "-"),
+    "facts": Facts(((HOSTILE, HOSTILE),)),
+    "table": Table(("name",), ((HOSTILE,),)),
+    "long table": Table(("name",), ((HOSTILE,),) * 60),
+    "diff": Diff(HOSTILE, ((HOSTILE, HOSTILE, HOSTILE), (HOSTILE, None, HOSTILE), (HOSTILE, HOSTILE, None))),
+    "strip": Strip(("unknown",), (("unknown", HOSTILE),), HOSTILE),
+    "command": Command("listmonk-doctor scan \x1b[2J", HOSTILE),
+}
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_both_drawers_clean_whatever_is_in_a_block(kind: str) -> None:
+    """No page builder has to remember it: in every kind of block text is made harmless and addresses are masked."""
+    for drawn in (plain.render((BLOCKS[kind],)), terminal.render((BLOCKS[kind],), {"NO_COLOR": "1"}, 300)):
+        assert all(character == "\n" or character.isprintable() for character in drawn)
+        assert "jane.doe" not in drawn
+        assert "\\x1b[2J" in drawn
+        assert kind == "command" or "[red]=x[/red]" in drawn

@@ -44,14 +44,14 @@ def _stretch(figures: Figures, first_rank: int, last_rank: int, because: str) ->
     return Block(low_id, high_id, first, last_rank, people, because)
 
 
-def candidates(figures: Figures) -> tuple[Block, ...]:
-    """Return the blocks, in order of ids, that a stop may have lost.
+def candidates(figures: Figures, at_most: int | None = None) -> tuple[Block, ...]:
+    """Return the blocks, in order of ids, that a stop may have lost; `at_most` people each, if that is known.
 
     For every boundary jB and for the end of what was fetched: the largest hole before it, with the ragged front of
     the workers. Assumes the batch size of today, no clean pause in mid batch, an audience that did not change while
     sending. No assumption about the number of stops is needed.
     """
-    hole = largest_hole(figures)
+    hole = largest_hole(figures) if at_most is None else at_most
     if hole == 0:
         return ()
     batch, front = figures.settings.batch_size, figures.settings.front
@@ -93,18 +93,6 @@ def in_hand(figures: Figures) -> Block | None:
     end = figures.rank_by_dates(figures.campaign.cursor)
     first = end - figures.ahead - figures.settings.front + 1
     return _stretch(figures, first, end, "fetched and not counted as sent yet")
-
-
-def cut_off(figures: Figures) -> Block | None:
-    """Return the last few people of a row that seems complete, where its cursor may be a count all the same (M2).
-
-    cursor = to_send is where an honest cursor may stand; but a run that sent nothing could have written it, and then
-    the few who are short are not noise of the counters but the last of the audience. None where nobody is short.
-    """
-    if not figures.can_start_over or figures.campaign.cursor != figures.campaign.to_send or figures.ahead <= 0:
-        return None
-    end = figures.rank_by_dates(figures.campaign.ceiling)
-    return _stretch(figures, end - figures.ahead + 1, end, "short at the end, under a cursor that may be a count")
 
 
 def pinned(figures: Figures) -> Block | None:

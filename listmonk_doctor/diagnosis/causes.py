@@ -60,7 +60,7 @@ def _overwritten(figures: Figures, _live: Live) -> Judged:
     same = f"the cursor is {campaign.cursor:,}, the same number as to_send"
     if figures.overwritten:
         if campaign.cursor in figures.audience.possible:
-            return "consistent", f"{same}; somebody has that id, but its rank does not fit {campaign.sent:,} sent"
+            return "consistent", f"{same}; somebody has that id, but people are left above it"
         return "established", f"{same}, and nobody of the audience has that id"
     if figures.started_over:
         return "consistent", f"{campaign.sent:,} sent, but only {figures.cursor_rank.high:,} can lie below the cursor"

@@ -148,17 +148,16 @@ class Figures:
     def overwritten(self) -> bool:
         """Whether the cursor is a count and not where the sending stood (M2, 3.0.0 to 6.0.0).
 
-        cursor = to_send, unless an honest cursor may stand there too: its rank fits `sent`, or it is the end.
+        cursor = to_send, unless an honest cursor may stand there too: somebody has that id, and nobody is left above it.
+        (That its rank fits `sent` proves little: a stop may have lost the count of what was sent before.)
         """
         campaign = self.campaign
         if not (self.can_start_over and self.started and campaign.to_send > 0):
             return False
         if campaign.cursor != campaign.to_send:
             return False
-        low, high = self.cursor_rank
-        fits = low - self.slack <= campaign.sent <= high + self.slack
-        at_end = not between(self.audience.possible, campaign.cursor, campaign.ceiling)
-        return not (campaign.cursor in self.audience.possible and (fits or at_end))
+        left = between(self.audience.possible, campaign.cursor, campaign.ceiling)
+        return bool(left) or campaign.cursor not in self.audience.possible
 
     @cached_property
     def proofs_above_cursor(self) -> int:

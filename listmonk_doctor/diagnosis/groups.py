@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from listmonk_doctor.diagnosis.account import settled
-from listmonk_doctor.diagnosis.candidates import candidates, cut_off, in_hand, pinned, union
+from listmonk_doctor.diagnosis.candidates import candidates, in_hand, pinned, union
 from listmonk_doctor.diagnosis.report import Recipients
 
 if TYPE_CHECKING:
@@ -52,27 +52,30 @@ def group(figures: Figures) -> Grouping:
     return Grouping(recipients, blocks, tuple(needed) if presumed or never else ())
 
 
-def _unknown(  # noqa: PLR0911 - one return per kind of row
-    figures: Figures, rest: BitMap
-) -> tuple[BitMap, tuple[Block, ...], tuple[str, ...]]:
-    """Return who of the rest cannot be told, the candidates behind it, and the assumptions behind the others."""
+def _unknown(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[Block, ...], tuple[str, ...]]:
+    """Return who of the rest cannot be told, the candidates behind it, and the assumptions behind the others.
+
+    Where nobody is short below the cursor, only those whom the counters' noise or an arbitrary subscription (M12) may
+    hide are unknown. Where somebody is, few or many, the candidate blocks are; up to 3.0.0 boundaries count people who
+    cannot be mailed, and nothing narrower than everybody is said.
+    """
     always = ("lists-unchanged-while-sending", "no-failures", "no-flush-lost-or-doubled")
     mixed = figures.audience.mixed if figures.cut_first and len(figures.campaign.lists) > 1 else rest - rest
-    noise = rest - figures.fetched_surely
+    unsure = (rest - figures.fetched_surely) | mixed
     if figures.counts_fetched:
         return rest, (), ()
-    if settled(figures):
-        last = tuple(block for block in (cut_off(figures),) if block)
-        return rest & (noise | mixed | union(figures, last)), last, always
     if pin := pinned(figures):
         return rest & union(figures, (pin,)), (pin,), ("stopped-once", *always)
     if not figures.cursor_trusted:
         return rest, (), ()
-    if -figures.slack <= figures.ahead <= figures.slack:
-        hand = tuple(block for block in (in_hand(figures),) if block)
-        return rest & (noise | mixed | union(figures, hand)), hand, always
+    level = settled(figures) or figures.ahead >= -figures.slack
+    if figures.ahead <= 0 and level:
+        return rest & unsure, (), always
     if figures.cut_first:
         return rest, (), ()
-    blocks = candidates(figures)
+    few = figures.ahead if 0 < figures.ahead <= figures.slack else None
+    blocks = candidates(figures, few)
+    if hand := in_hand(figures):
+        blocks = (*blocks, hand)
     codes = ("same-batch-size", "no-clean-pause-in-mid-batch", *always)
-    return rest & (union(figures, blocks) | noise | mixed), blocks, codes
+    return rest & (union(figures, blocks) | unsure), blocks, codes

@@ -75,7 +75,8 @@ class Account:
     """A campaign's balance sheet in people (sent and uncounted: mails).
 
     audience_at_start = mailed + failed + departed_unmailed + in_flight + tail + lost, each within its range.
-    sent + uncounted = mails to people of the audience at start (second copies counted) + mails to others.
+    A clean-up writes the highest id that was sent into the cursor: the refused above it will be tried again, and count
+    as tail. sent + uncounted = mails to people of the audience at start (second copies counted) + mails to others.
     """
 
     audience_at_start: Range

@@ -54,6 +54,20 @@ class TruthOf:
     mails: dict[int, int]
     failed: frozenset[int]
     contradicted: frozenset[str]
+    named_in_log: frozenset[int] = frozenset()
+    sent: int = 0
+
+    def excuses(self, named: set[str], wrong: set[int]) -> bool:
+        """Tell whether a named assumption that is false here explains why these people were presumed reached.
+
+        A refusal explains only the refused; a lost flush explains nobody (it makes a hole look larger, not smaller),
+        a doubled one anybody.
+        """
+        false = named & self.contradicted
+        if "no-failures" in false:
+            wrong = wrong - self.failed - self.named_in_log
+        doubled = sum(self.mails.values()) < self.sent
+        return not wrong or bool(false - {"no-failures"} - (set() if doubled else {"no-flush-lost-or-doubled"}))
 
     @property
     def missed(self) -> frozenset[int]:
@@ -74,6 +88,8 @@ def read_truth(conn: Connection[Any], recording: Recording, campaign: int, *, wo
         mails={row.subscriber_id: row.mails for row in rows if row.mails},
         failed=frozenset(row.subscriber_id for row in rows if not row.mails and row.failed_attempts),
         contradicted=contradicted(recording, worse=worse),
+        named_in_log=frozenset(row.subscriber_id for row in rows if row.log_lines),
+        sent=recording.incident["campaigns"][str(campaign)]["row"]["sent"],
     )
 
 
