@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from listmonk_doctor.repair.plan import Plan
     from tests.support.databases import IncidentDatabases
 
+
 @pytest.fixture
 def seed(incident_db: IncidentDatabases) -> str:
     """Give a database with the seed's finished campaign 2."""

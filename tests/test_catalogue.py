@@ -44,8 +44,14 @@ def test_a_file_is_the_whole_declaration() -> None:
     """All that is known of a check stands in its file."""
     check = read_check(FILE, GOOD.encode())
     assert check == Check(
-        code="LM199", name="some-name", severity="warning", tags=("campaigns", "health"),
-        since=Version(3, 0, 0), before=Version(6, 1, 0), text="What it finds.\n\nWhat to do.", sql=GOOD.encode(),
+        code="LM199",
+        name="some-name",
+        severity="warning",
+        tags=("campaigns", "health"),
+        since=Version(3, 0, 0),
+        before=Version(6, 1, 0),
+        text="What it finds.\n\nWhat to do.",
+        sql=GOOD.encode(),
     )
 
 

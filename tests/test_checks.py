@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[tuple[Any, ...]]
 
+
 def ran(dsn: str, code: str, server: str = "unknown") -> list[Finding]:
     """Run one check as a scan does."""
     with psycopg.connect(dsn, autocommit=True) as conn, snapshot(conn, schema="public") as cur:
@@ -170,7 +171,10 @@ def _psql(psql: str, dsn: str, code: str, server: str) -> list[str]:
     options = f"-c default_transaction_read_only=on -c listmonk_doctor.server={server}"
     done = subprocess.run(
         [psql, "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", dsn],
-        input=find(code).sql, env={**os.environ, "PGOPTIONS": options}, capture_output=True, check=False,
+        input=find(code).sql,
+        env={**os.environ, "PGOPTIONS": options},
+        capture_output=True,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
     return done.stdout.decode().splitlines()
@@ -258,7 +262,10 @@ def _window(duration: str, rate: int) -> dict[str, Any]:
     ],
 )
 def test_sleep_in_the_sliding_window_is_no_alarm(
-    empty_db: str, ago: float, settings: Mapping[str, Any], reported: bool,
+    empty_db: str,
+    ago: float,
+    settings: Mapping[str, Any],
+    reported: bool,
 ) -> None:
     """A campaign may sleep as long as its batch takes through the window (2 batches of 2 windows of an hour here)."""
     build(empty_db, "v6.2.0", settings)
@@ -309,7 +316,8 @@ def upgraded(dsn: str) -> None:
     """Build it: a migration's new settings have the date of the upgrade."""
     build(dsn, "v6.2.0", UPGRADED)
     dates = {
-        100: ("app.cache_slow_queries", "bounce.postmark"), 50: ("security.oidc", "bounce.forwardemail"),
+        100: ("app.cache_slow_queries", "bounce.postmark"),
+        50: ("security.oidc", "bounce.forwardemail"),
         20: ("privacy.domain_allowlist", "bounce.lettermint", "privacy.disable_tracking"),
     }
     with psycopg.connect(dsn, autocommit=True) as conn:

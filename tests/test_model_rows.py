@@ -7,6 +7,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
+from listmonk_doctor.database import sqlfiles
 from listmonk_doctor.demo.loading import demo_sql
 from tests.engine_model import VERSIONS, Row, Sender, Settings
 from tests.support.model_rows import write_to_database
@@ -29,7 +30,7 @@ def test_state_can_be_written_to_a_database(version: str, empty_db: str) -> None
             "SELECT status::text, sent, to_send, last_subscriber_id, max_subscriber_id, started_at, updated_at"
             " FROM campaigns"
         ).fetchone()
-        eligible = {person for _, person in conn.execute(demo_sql("eligible.sql"))}
+        eligible = {person for _, person in conn.execute(sqlfiles.read("audience/members.sql"))}
     assert found is not None
     times = [(moment - zero).total_seconds() for moment in found[5:]]
     assert Row(*found[:5]) == replace(sender.row, started_at=None, updated_at=None)

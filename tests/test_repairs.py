@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from psycopg import sql
 from typer.testing import CliRunner
 
 from listmonk_doctor.cli import app
@@ -18,11 +19,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from click.testing import Result
+    from typer.testing import Result
 
 TABLES = (
-    "bounces", "campaign_lists", "campaign_views", "campaigns", "link_clicks", "links", "lists", "settings",
-    "subscriber_lists", "subscribers", "templates",
+    "bounces",
+    "campaign_lists",
+    "campaign_views",
+    "campaigns",
+    "link_clicks",
+    "links",
+    "lists",
+    "settings",
+    "subscriber_lists",
+    "subscribers",
+    "templates",
 )
 CAMPAIGN = 2
 
@@ -43,7 +53,12 @@ def bytes_of(dsn: str) -> dict[str, list[str]]:
     """Return every row of listmonk's tables as text."""
     with psycopg.connect(dsn) as conn:
         return {
-            table: [row for (row,) in conn.execute(f"SELECT t::text FROM {table} t ORDER BY 1".encode()).fetchall()]
+            table: [
+                row
+                for (row,) in conn.execute(
+                    sql.SQL("SELECT t::text FROM {} t ORDER BY 1").format(sql.Identifier(table))
+                ).fetchall()
+            ]
             for table in TABLES
         }
 
@@ -54,19 +69,30 @@ def resumed(dsn: str, name: str, truth: TruthOf) -> tuple[int, int]:
     _, report = said("examine", str(CAMPAIGN), "--dsn", dsn, "--no-look")
     campaign = report["campaign"]
     with psycopg.connect(dsn) as conn:
-        found = dict(conn.execute("SELECT key, value FROM settings WHERE key LIKE 'app.%%'").fetchall())
+        found: dict[str, Any] = dict(conn.execute("SELECT key, value FROM settings WHERE key LIKE 'app.%%'").fetchall())
     settings = Settings(
-        batch_size=found["app.batch_size"], concurrency=found["app.concurrency"],
-        message_rate=found["app.message_rate"], max_send_errors=0,
+        batch_size=found["app.batch_size"],
+        concurrency=found["app.concurrency"],
+        message_rate=found["app.message_rate"],
+        max_send_errors=0,
     )
     row = Row(
-        status=campaign["status"], sent=campaign["sent"], to_send=campaign["to_send"],
-        last_subscriber_id=campaign["last_subscriber_id"], max_subscriber_id=campaign["max_subscriber_id"],
-        started_at=0.0, updated_at=0.0,
+        status=campaign["status"],
+        sent=campaign["sent"],
+        to_send=campaign["to_send"],
+        last_subscriber_id=campaign["last_subscriber_id"],
+        max_subscriber_id=campaign["max_subscriber_id"],
+        started_at=0.0,
+        updated_at=0.0,
     )
     again = resume_from_row(
-        row, truth.now, settings, recording.version.removeprefix("v"), {},
-        ineligible=truth.fetchable & truth.blocklisted, unconfirmed=truth.fetchable - truth.blocklisted - truth.now,
+        row,
+        truth.now,
+        settings,
+        recording.version.removeprefix("v"),
+        {},
+        ineligible=truth.fetchable & truth.blocklisted,
+        unconfirmed=truth.fetchable - truth.blocklisted - truth.now,
     ).mails
     missed = {person for person in truth.missed if person not in again}
     return len(missed), len([person for person in again if truth.mails.get(person)])
@@ -74,7 +100,8 @@ def resumed(dsn: str, name: str, truth: TruthOf) -> tuple[int, int]:
 
 def option_of(report: dict[str, Any], strategy: str, prefer: str | None = None) -> dict[str, Any]:
     """Return one strategy of a report."""
-    return next(each for each in report["strategies"] if each["strategy"] == strategy and prefer in (None, each["prefer"]))
+    fitting = (each for each in report["strategies"] if each["strategy"] == strategy)
+    return next(each for each in fitting if prefer in (None, each["prefer"]))
 
 
 def truth_of(dsn: str, name: str) -> TruthOf:
@@ -87,7 +114,7 @@ def truth_of(dsn: str, name: str) -> TruthOf:
 def test_the_seed_is_repaired_without_a_miss_and_without_a_second_copy(
     incident_db: Callable[..., str], tmp_path: Path, name: str
 ) -> None:
-    """The recommended rewind says presumably 0 and 0, and that is what the sender then does; undo restores all bytes."""
+    """The recommended rewind says presumably 0 and 0, and so it is; undo restores all bytes."""
     dsn = incident_db(name)
     before, truth = bytes_of(dsn), truth_of(dsn, name)
     _, report = said("examine", str(CAMPAIGN), "--dsn", dsn)

@@ -134,13 +134,12 @@ def test_whoever_lost_people_is_named(name: str) -> None:
 def test_skipped_checks_say_why(incident_db: Any) -> None:
     """A check outside its versions is reported as skipped with the reason; none of 2.5.1's own kind is."""
     report = scanned(incident_db("kill9-v2.5.1"))
-    assert {each.code for each in report.skipped} == {
-        check.code for check in catalogue() if check.since is not None
-    }
+    assert {each.code for each in report.skipped} == {check.code for check in catalogue() if check.since is not None}
     assert NotRun("LM101", "it is for v3.0.0 and later; this is v2.5.0") in report.skipped
-    assert NotRun("LM108", "it is for versions before v6.1.0; this is v6.2.0") in scanned(
-        incident_db("kill9-v6.2.0")
-    ).skipped
+    assert (
+        NotRun("LM108", "it is for versions before v6.1.0; this is v6.2.0")
+        in scanned(incident_db("kill9-v6.2.0")).skipped
+    )
 
 
 def test_findings_come_in_order_of_severity(empty_db: str) -> None:
@@ -155,8 +154,11 @@ def test_findings_come_in_order_of_severity(empty_db: str) -> None:
     seed(empty_db, rows)
     report = scanned(empty_db)
     assert [(found.severity, found.id, found.code) for found in report.findings] == [
-        ("error", 102, "LM101"), ("error", 103, "LM108"), ("error", 103, "LM109"),
-        ("warning", 101, "LM102"), ("info", 104, "LM116"),
+        ("error", 102, "LM101"),
+        ("error", 103, "LM108"),
+        ("error", 103, "LM109"),
+        ("warning", 101, "LM102"),
+        ("info", 104, "LM116"),
     ]
     none = Finding("LM901", "x", "warning", "pg_stat_activity", None, "x", "x")
     assert in_order([none, *report.findings])[-2] == none
@@ -232,7 +234,8 @@ def test_a_lost_session_is_no_failed_check(incident_db: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tag", "warned"), [("v6.2.0", False), ("v7.0.0", True)],
+    ("tag", "warned"),
+    [("v6.2.0", False), ("v7.0.0", True)],
 )
 def test_a_newer_listmonk_is_read_with_a_warning(empty_db: str, tag: str, *, warned: bool) -> None:
     """What is newer than all that is known is scanned all the same, and the report says so."""
@@ -281,8 +284,10 @@ def test_two_thousand_campaigns_are_scanned_without_their_texts(empty_db: str) -
             " now() - interval '8 days' FROM generate_series(1000, 2999) n",
             [PEOPLE, PEOPLE, CEILING, CEILING],
         )
-        conn.execute("INSERT INTO campaign_lists (campaign_id, list_id, list_name) SELECT id, 1, '' FROM campaigns"
-                     " WHERE id >= 1000")
+        conn.execute(
+            "INSERT INTO campaign_lists (campaign_id, list_id, list_name) SELECT id, 1, '' FROM campaigns"
+            " WHERE id >= 1000"
+        )
     before = _pages(empty_db)
     assert scanned(empty_db).findings == ()
     after = _pages(empty_db)
@@ -341,7 +346,10 @@ def test_a_complete_campaign_is_never_above_info(incident_db: Any) -> None:
     ],
 )
 def test_an_error_stays_only_where_it_is_proved(
-    incident_db: Any, name: str, code: str, otherwise: Mapping[str, Any],
+    incident_db: Any,
+    name: str,
+    code: str,
+    otherwise: Mapping[str, Any],
 ) -> None:
     """The recorded accident proves its error; the same campaign without that proof is left as a warning."""
     seen = examined(incident_db(name), 2)
@@ -365,8 +373,12 @@ def test_a_closer_look_never_raises_a_finding(incident_db: Any) -> None:
 def test_suspects_are_campaigns_above_info_errors_first() -> None:
     """Errors before warnings, the newest campaign of each first, each once; no info, nothing that is no campaign."""
     findings = [
-        finding("LM102", "warning", 9), finding("LM102", "warning", 4), finding("LM101", "error", 3),
-        finding("LM101", "error", 7), finding("LM108", "error", 4), finding("LM111", "info", 8),
+        finding("LM102", "warning", 9),
+        finding("LM102", "warning", 4),
+        finding("LM101", "error", 3),
+        finding("LM101", "error", 7),
+        finding("LM108", "error", 4),
+        finding("LM111", "info", 8),
         Finding("LM901", "x", "warning", "pg_stat_activity", None, "x", "x"),
         Finding("LM201", "x", "error", "subscribers", 5, "x", "x"),
     ]

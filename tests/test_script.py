@@ -12,7 +12,8 @@ import pytest
 from psycopg import sql
 from pyroaring import BitMap
 
-from listmonk_doctor.demo.loading import demo_sql, load
+from listmonk_doctor.database import sqlfiles
+from listmonk_doctor.demo.loading import load
 from listmonk_doctor.demo.player import Player
 from listmonk_doctor.demo.recording import open_recording
 from listmonk_doctor.errors import ExitCode, UsageError
@@ -266,9 +267,7 @@ def test_a_script_in_another_schema_and_after_another_script(empty_db: str) -> N
     ],
 )
 @pytest.mark.parametrize("encoding", ["UTF8", "SJIS"])
-def test_a_campaigns_name_is_never_more_than_a_name(
-    seed: str, conn: Connection, name: str, encoding: str
-) -> None:
+def test_a_campaigns_name_is_never_more_than_a_name(seed: str, conn: Connection, name: str, encoding: str) -> None:
     """No line break, quote, backslash, dollar quote or psql variable in it does anything, in any client encoding."""
     conn.execute("UPDATE campaigns SET name = %s", [name])
     plan = plan_of(conn, 2, "rewind", reason=name)
@@ -344,8 +343,16 @@ def test_what_a_script_will_do_stands_in_its_first_lines(conn: Connection, plan:
     assert now is not None
     back = script.undo_script(plan, "public", run=RUN, version=VERSION).splitlines()
     assert any(line.startswith(f"-- Campaign 2 (Spring edition): takes back rewind, run {RUN}; ") for line in back)
-    assert len({line for line in (*back, *script.undo_script(plan, "public", run=RUN, version=VERSION).splitlines())
-                if "in the journal as run" in line}) == 2
+    assert (
+        len(
+            {
+                line
+                for line in (*back, *script.undo_script(plan, "public", run=RUN, version=VERSION).splitlines())
+                if "in the journal as run" in line
+            }
+        )
+        == 2
+    )
 
 
 @pytest.mark.parametrize("campaign", [2, 99])
@@ -358,5 +365,5 @@ def test_the_digest_of_an_audience_is_what_postgresql_computes(seed: str, plan: 
 
 def members(campaign: int) -> sql.Composed:
     """Return the query of a campaign's audience."""
-    eligible = sql.SQL(demo_sql("eligible.sql").decode().rstrip().rstrip(";"))
+    eligible = sql.SQL(sqlfiles.read("audience/members.sql").decode().rstrip().rstrip(";"))
     return sql.SQL("SELECT subscriber_id FROM ({}) e WHERE campaign_id = {}").format(eligible, sql.Literal(campaign))

@@ -184,7 +184,8 @@ def _print_sql(database: Database, made: list[Outcome], undo_out: Path | None) -
         if each.plan is None:
             say(f"Campaign {each.campaign_id} is left out: {each.refused or 'there is nothing to change'}.")
             continue
-        emit([script.sql_script(each.plan, database.schema, run=run_id, version=__version__), "\n"])
+        people = script.audience_of(each.plan.campaign_id)
+        emit([script.sql_script(each.plan, database.schema, run=run_id, version=__version__, audience=people), "\n"])
         if each.plan.changes:
             undo.append(script.undo_script(each.plan, database.schema, run=run_id, version=__version__))
     if undo and undo_out is not None:

@@ -151,7 +151,7 @@ def _worsen(
         "UPDATE subscribers SET updated_at = created_at WHERE status = 'blocklisted'"
         " AND updated_at > (SELECT min(started_at) FROM campaigns) RETURNING id",
     )
-    eligible = {(row[0], row[1]) for row in conn.execute(demo_sql("eligible.sql"))}
+    eligible = {(row[0], row[1]) for row in conn.execute(sqlfiles.read("audience/members.sql"))}
     left = sorted(
         {
             person.subscriber_id

@@ -148,7 +148,7 @@ class Figures:
     def overwritten(self) -> bool:
         """Whether the cursor is a count and not where the sending stood (M2, 3.0.0 to 6.0.0).
 
-        cursor = to_send, unless an honest cursor may stand there too: somebody has that id, and nobody is left above it.
+        cursor = to_send, unless an honest one may stand there too: somebody has that id, and nobody is left above it.
         (That its rank fits `sent` proves little: a stop may have lost the count of what was sent before.)
         """
         campaign = self.campaign

@@ -62,13 +62,12 @@ def _do(  # noqa: PLR0911 - one return per kind of advice
     if best is None:
         if examination.verdict == "in-progress" and (examination.pipe == "open" or examination.running is not False):
             return _working(figures, examination)
-        gapless = next((option for option in options if (option.strategy, option.prefer) == ("rewind", "no-gaps")), None)
+        gapless = [option for option in options if (option.strategy, option.prefer) == ("rewind", "no-gaps")]
         if gapless and not figures.ended and figures.cursor_trusted:
-            return [
-                f"What was counted as sent, and what 5 uncounted seconds can hold, reach up to the cursor: look at "
-                f"`listmonk-doctor repair {campaign.id} --prefer no-gaps`, which mails up to {gapless.duplicates.high:,} "
-                "people twice."
-            ]
+            twice = gapless[0].duplicates.high
+            command = f"`listmonk-doctor repair {campaign.id} --prefer no-gaps`"
+            reach = "What was counted as sent, and what 5 uncounted seconds can hold, reach up to the cursor"
+            return [f"{reach}: look at {command}, which mails up to {twice:,} people twice."]
         return ["No repair can be defended from the database alone: the prices below show what each would cost."]
     if best.strategy == "nothing":
         if campaign.status == "paused":

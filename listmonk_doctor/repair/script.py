@@ -69,6 +69,17 @@ COMMIT;
 """
 
 
+def audience_of(campaign_id: int) -> Composable:
+    """Return the query of a campaign's audience of today, one column of ids, for a script to compare with its plan."""
+    from psycopg import sql
+
+    members = sqlfiles.read("audience/members.sql").decode().rstrip().rstrip(";")
+    return sql.SQL("SELECT subscriber_id FROM (\n{}\n) AS members WHERE campaign_id = {}").format(
+        sql.SQL(members),
+        sql.Literal(campaign_id),
+    )
+
+
 def sql_script(  # noqa: PLR0913 - what only the caller knows
     plan: Plan,
     schema: str,

@@ -78,7 +78,7 @@ def assert_groups(examination: Examination, truth: TruthOf) -> None:
     assert groups["reached"] <= mailed
     named = {assumption.code for assumption in examination.assumptions}
     wrong = groups["presumed_reached"] - mailed
-    assert truth.excuses(named, wrong), f"{len(wrong)} wrongly presumed reached, and nothing named that is false hides them"
+    assert truth.excuses(named, wrong), f"{len(wrong)} wrongly presumed reached, and nothing named hides them"
     assert groups["presumed_reached"] <= truth.at_start or "lists-unchanged-while-sending" in named
 
 

@@ -13,8 +13,8 @@ import psycopg
 from psycopg import sql
 from pyroaring import BitMap
 
+from listmonk_doctor.database import sqlfiles
 from listmonk_doctor.demo import postgres
-from listmonk_doctor.demo.loading import demo_sql
 from listmonk_doctor.errors import ExitCode
 from listmonk_doctor.listmonk import facts
 from listmonk_doctor.repair import guards
@@ -54,7 +54,7 @@ def connect(dsn: str) -> Connection:
 def audience_ids(conn: Connection, schema: str, campaign_id: int) -> BitMap:
     """Return today's audience of a campaign by listmonk's rules, as they are written down for the demo."""
     query = sql.SQL("SELECT subscriber_id FROM ({}) a WHERE campaign_id = {}").format(
-        sql.SQL(demo_sql("eligible.sql").decode().rstrip().rstrip(";")), sql.Literal(campaign_id)
+        sql.SQL(sqlfiles.read("audience/members.sql").decode().rstrip().rstrip(";")), sql.Literal(campaign_id)
     )
     with conn.transaction():
         conn.execute(sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(schema)))

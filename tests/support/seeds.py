@@ -20,11 +20,22 @@ RECORDED: Final = {"v5.0.3": "v5.0.0", "v2.5.1": "v2.5.0"}
 """What a release records that brought no migration."""
 VERSIONS: Final = ("v2.5.1", "v3.0.0", "v4.1.0", "v5.0.3", "v6.0.0", "v6.2.0")
 SETTINGS: Final[dict[str, Any]] = {
-    "app.batch_size": 100, "app.concurrency": 5, "app.message_rate": 10, "app.max_send_errors": 1000,
-    "app.message_sliding_window": False, "app.message_sliding_window_duration": "1h",
-    "app.message_sliding_window_rate": 10000, "messengers": [], "smtp": [{"enabled": True, "name": ""}],
-    "app.cache_slow_queries": False, "bounce.postmark": {}, "security.oidc": {}, "bounce.forwardemail": {},
-    "privacy.domain_allowlist": [], "bounce.lettermint": {}, "privacy.disable_tracking": False,
+    "app.batch_size": 100,
+    "app.concurrency": 5,
+    "app.message_rate": 10,
+    "app.max_send_errors": 1000,
+    "app.message_sliding_window": False,
+    "app.message_sliding_window_duration": "1h",
+    "app.message_sliding_window_rate": 10000,
+    "messengers": [],
+    "smtp": [{"enabled": True, "name": ""}],
+    "app.cache_slow_queries": False,
+    "bounce.postmark": {},
+    "security.oidc": {},
+    "bounce.forwardemail": {},
+    "privacy.domain_allowlist": [],
+    "bounce.lettermint": {},
+    "privacy.disable_tracking": False,
 }
 
 
@@ -237,7 +248,8 @@ SEEDS: Final[dict[str, Seed]] = {
         },
     ),
     "LM110": Seed(
-        "v2.5.1", (silent(101, "paused", 100, id_at(100)), silent(102, "running", 100, id_at(100), ago=1)),
+        "v2.5.1",
+        (silent(101, "paused", 100, id_at(100)), silent(102, "running", 100, id_at(100), ago=1)),
         summary="7 campaigns",  # 101, 102 and the five of HEALTHY that were started
     ),
     "LM111": Seed(
@@ -341,8 +353,15 @@ def seed(dsn: str, rows: Sequence[Row], statements: str = "") -> None:
             conn.execute(statements.encode())
         for each in rows:
             values = {
-                "name": f"Campaign {each.id}", "subject": "", "from_email": "", "body": "", "messenger": "email",
-                "to_send": PEOPLE, "max_subscriber_id": CEILING, "id": each.id, **each.columns,
+                "name": f"Campaign {each.id}",
+                "subject": "",
+                "from_email": "",
+                "body": "",
+                "messenger": "email",
+                "to_send": PEOPLE,
+                "max_subscriber_id": CEILING,
+                "id": each.id,
+                **each.columns,
             }
             names = sql.SQL(", ").join(map(sql.Identifier, values))
             conn.execute(
