@@ -1,15 +1,19 @@
-"""Writes the generated tables of README.md from the code: commands, checks, strategies, exit codes.
+"""Writes the generated parts of README.md from the code: a real screen, commands, checks, exit codes.
 
 Run: python -m tests.support.make_readme [--check]. With --check nothing is written; it fails if README.md is stale.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import psycopg
 import typer
 
 from listmonk_doctor.cli import app
@@ -61,18 +65,57 @@ def exit_codes() -> str:
     return "\n".join(rows)
 
 
-TABLES: Final[dict[str, Callable[[], str]]] = {"commands": commands, "checks": checks, "exit-codes": exit_codes}
+def screen() -> str:
+    """Return what scan and examine print for the recorded seed, without the parts that hold times."""
+    from listmonk_doctor.demo import postgres
+    from listmonk_doctor.demo.loading import load
+    from listmonk_doctor.demo.recording import open_recording
+
+    with postgres.throwaway() as server:
+        with psycopg.connect(server.dsn(), autocommit=True) as conn:
+            load(conn, open_recording("seed-v4.1.0"))
+        surroundings = {**os.environ, "LISTMONK_DOCTOR_DSN": server.dsn(), "COLUMNS": "116"}
+        program = [sys.executable, "-m", "listmonk_doctor"]
+
+        def run(*words: str) -> list[str]:
+            done = subprocess.run([*program, *words], check=False, env=surroundings, capture_output=True, text=True)
+            return textwrap_all(done.stdout)
+
+        scanned, examined = run("scan"), run("examine", "2")
+    shown = ["$ listmonk-doctor scan", *section(scanned, "Scan:"), "", "$ listmonk-doctor examine 2"]
+    shown += [*section(examined, "What to do now"), "", "...", ""]
+    shown += section(examined, "What happened") + ["", "...", ""] + section(examined, "What can be done")
+    return "```text\n" + "\n".join(shown) + "\n```"
+
+
+def textwrap_all(text: str) -> list[str]:
+    """Return lines folded to the width of a page, a folded line indented."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        lines += textwrap.wrap(line, 116, subsequent_indent="  ", drop_whitespace=False) or [""]
+    return [line.rstrip() for line in lines]
+
+
+def section(lines: list[str], title: str) -> list[str]:
+    """Return the lines from a title to the next empty line."""
+    begin = next(index for index, line in enumerate(lines) if line.startswith(title))
+    end = next((index for index in range(begin, len(lines)) if not lines[index]), len(lines))
+    return lines[begin:end]
+
+
+TABLES: Final[dict[str, Callable[[], str]]] = {"screen": screen, "commands": commands, "checks": checks, "exit-codes": exit_codes}
 
 
 def generated(text: str) -> str:
     """Return README's text with every table between its markers made anew."""
     for name, make in TABLES.items():
-        pattern = re.compile(f"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
-        if not pattern.search(text):
+        pattern = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        found = pattern.search(text)
+        if not found:
             message = f"README.md has no markers for {name}"
             raise ValueError(message)
-        table = make()
-        text = pattern.sub(lambda found, table=table: found[1] + table + found[2], text)  # type: ignore[misc]
+        before, after = text[: found.end(1)], text[found.start(2) :]
+        text = before + make() + "\n" + after
     return text
 
 
