@@ -129,6 +129,8 @@ def test_the_seed_is_repaired_without_a_miss_and_without_a_second_copy(
     applied = run("repair", str(CAMPAIGN), "--dsn", dsn, "--apply", "--yes", "--undo-out", str(tmp_path))
     assert applied.exit_code == 0, applied.stderr
     assert resumed(dsn, name, truth) == (0, 0)
+    cursor = report["campaign"]["last_subscriber_id"]
+    assert f"cursor {cursor:,}" in " ".join(run("examine", str(CAMPAIGN), "--dsn", dsn).stdout.split())
     undone = run("undo", "--dsn", dsn, "--apply", "--yes")
     assert undone.exit_code == 0, undone.stderr
     assert bytes_of(dsn) == before

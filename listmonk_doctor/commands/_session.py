@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from listmonk_doctor.database.sources import Target
     from listmonk_doctor.listmonk.lookup import Found
     from listmonk_doctor.listmonk.server import ServerState
+    from listmonk_doctor.repair.journal import Former
     from listmonk_doctor.repair.plan import Diagnosis, Prefer
 
 WAITING: Final = (
@@ -144,17 +145,26 @@ def diagnosed(
 ) -> dict[int, Diagnosis]:
     """Look at the server and the campaigns' rows, then diagnose the campaigns in one snapshot."""
     from listmonk_doctor.database.snapshot import snapshot
-    from listmonk_doctor.repair.diagnose import diagnose_in
+    from listmonk_doctor.repair.diagnose import diagnose_in, with_former
 
     server = look(database, campaign_ids, wait=wait)
     with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor:
-        return diagnose_in(
+        said = diagnose_in(
             cursor,
             campaign_ids,
             server=server,
             prefer=cast("Prefer", str(prefer)),
             app_stopped=app_stopped,
         )
+    return {each: with_former(of, _former(database, of)) for each, of in said.items()}
+
+
+def _former(database: Database, said: Diagnosis) -> tuple[Former, ...]:
+    """Return what repairs of a campaign overwrote, by the journal."""
+    from listmonk_doctor.repair import journal
+
+    campaign = said.examination.campaign
+    return journal.former(database.conn, database.schema, campaign.id, campaign.uuid)
 
 
 class Countdown:

@@ -40,27 +40,9 @@ def undone(campaign: Campaign, plan: Plan) -> Campaign:
 
 def diagnosis(cursor: Cursor[Any], plan: Plan, server: ServerState | None) -> Diagnosis | None:
     """Diagnose the campaign as it would be after the undo, in the cursor's transaction; None where it is gone."""
-    from listmonk_doctor.diagnosis.account import bounds
-    from listmonk_doctor.diagnosis.examine import examine, read_figures
-    from listmonk_doctor.repair.advice import advise
-    from listmonk_doctor.repair.plan import Diagnosis
-    from listmonk_doctor.repair.pricing import Case
-    from listmonk_doctor.repair.strategies import Setting, options
+    from listmonk_doctor.repair.diagnose import diagnose_as
 
-    today = read_figures(cursor, [plan.campaign_id]).get(plan.campaign_id)
-    if today is None:
-        return None
-    figures = replace(today, campaign=undone(today.campaign, plan))
-    seen = examine(
-        figures,
-        running=server.running if server else None,
-        scanners=server.scanners if server else 0,
-        pipe=server.pipes.get(plan.campaign_id, "not-looked") if server else "not-looked",
-        because=server.because if server else "",
-    )
-    seen = replace(seen, facts={"audience": {"count": len(figures.audience.now), "digest": figures.audience.digest()}})
-    found = options(Setting(Case(figures, bounds(figures), seen.recipients), seen, "no-duplicates", app_stopped=False))
-    return Diagnosis(seen, found, advise(figures, seen, found))
+    return diagnose_as(cursor, plan.campaign_id, lambda row: undone(row, plan), server=server)
 
 
 def with_price(plan: Plan, said: Diagnosis) -> Plan:

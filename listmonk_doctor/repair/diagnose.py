@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,15 @@ from listmonk_doctor.repair.pricing import Case
 from listmonk_doctor.repair.strategies import Setting, options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from psycopg import Cursor
 
     from listmonk_doctor.diagnosis.figures import Figures
     from listmonk_doctor.diagnosis.report import Examination, Pipe
+    from listmonk_doctor.listmonk.campaign import Campaign
     from listmonk_doctor.listmonk.server import ServerState
+    from listmonk_doctor.repair.journal import Former
     from listmonk_doctor.repair.plan import Option, Prefer
 
 
@@ -42,6 +45,20 @@ def diagnose_in(
     }
 
 
+def diagnose_as(
+    cur: Cursor[Any],
+    campaign_id: int,
+    row: Callable[[Campaign], Campaign],
+    *,
+    server: ServerState | None,
+) -> Diagnosis | None:
+    """Diagnose a campaign as if its row read otherwise: `row` returns that row; None where the campaign is gone."""
+    figures = read_figures(cur, [campaign_id]).get(campaign_id)
+    if figures is None:
+        return None
+    return _diagnose(replace(figures, campaign=row(figures.campaign)), server, "no-duplicates", app_stopped=False)
+
+
 def _diagnose(figures: Figures, server: ServerState | None, prefer: Prefer, *, app_stopped: bool) -> Diagnosis:
     pipe: Pipe = "not-looked"
     running, scanners, because = None, 0, "nobody looked"
@@ -56,8 +73,6 @@ def _diagnose(figures: Figures, server: ServerState | None, prefer: Prefer, *, a
 
 def _with_guards(examination: Examination, figures: Figures) -> Examination:
     """Return the examination with the facts that a plan's guards need."""
-    from dataclasses import replace
-
     audience = {"count": len(figures.audience.now), "digest": figures.audience.digest()}
     return replace(examination, facts={"audience": audience, "seen_at": json_value(figures.now)})
 
@@ -116,3 +131,16 @@ def price_of(option: Option) -> Mapping[str, Any]:
             "assumptions": list(option.presumably.assumptions),
         }
     return price
+
+
+def with_former(diagnosis: Diagnosis, former: Sequence[Former]) -> Diagnosis:
+    """Return a diagnosis whose story tells what repairs overwrote in `sent` and the cursor: no evidence is lost."""
+    if not former:
+        return diagnosis
+    told = tuple(
+        f"Run {each.run} ({each.strategy}, {each.applied_at:%Y-%m-%d %H:%M} UTC) changed it: before, it read "
+        f"{each.status}, {each.sent:,} sent of {each.to_send:,}, cursor {each.last_subscriber_id:,}."
+        for each in former
+    )
+    seen = diagnosis.examination
+    return replace(diagnosis, examination=replace(seen, happened=(*seen.happened, *told)))

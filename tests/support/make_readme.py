@@ -84,7 +84,7 @@ def screen() -> str:
         scanned, examined = run("scan"), run("examine", "2")
     shown = ["$ listmonk-doctor scan", *section(scanned, "Scan:"), "", "$ listmonk-doctor examine 2"]
     shown += [*section(examined, "What to do now"), "", "...", ""]
-    shown += section(examined, "What happened") + ["", "...", ""] + section(examined, "What can be done")
+    shown += [*section(examined, "What happened"), "", "...", "", *section(examined, "What can be done")]
     return "```text\n" + "\n".join(shown) + "\n```"
 
 
@@ -103,7 +103,12 @@ def section(lines: list[str], title: str) -> list[str]:
     return lines[begin:end]
 
 
-TABLES: Final[dict[str, Callable[[], str]]] = {"screen": screen, "commands": commands, "checks": checks, "exit-codes": exit_codes}
+TABLES: Final[dict[str, Callable[[], str]]] = {
+    "screen": screen,
+    "commands": commands,
+    "checks": checks,
+    "exit-codes": exit_codes,
+}
 
 
 def generated(text: str) -> str:
