@@ -37,7 +37,7 @@ from tests.support.seeds import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from listmonk_doctor.diagnosis.report import Finding
+    from listmonk_doctor.diagnosis.findings import Finding
 
     Connection = psycopg.Connection[tuple[Any, ...]]
 

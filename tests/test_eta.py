@@ -6,7 +6,8 @@ import pytest
 
 from listmonk_doctor.diagnosis.eta import duration
 from listmonk_doctor.diagnosis.report import Range, exactly
-from listmonk_doctor.listmonk.settings import SCAN_SECONDS, Settings
+from listmonk_doctor.listmonk.settings import Settings
+from listmonk_doctor.listmonk.versions import SCAN_SECONDS
 
 FREE = Settings(concurrency=10, message_rate=20)
 WINDOW = Settings(concurrency=10, message_rate=20, window_rate=753, window_seconds=14.0)

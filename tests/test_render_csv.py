@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listmonk_doctor.diagnosis.report import Finding, ScanReport
+from listmonk_doctor.diagnosis.findings import Finding, ScanReport
 from listmonk_doctor.render import csv_
 
 TRIGGERS = "=+-@\t\r\uff1d\uff0b\uff0d\uff20"

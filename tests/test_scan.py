@@ -17,7 +17,7 @@ from listmonk_doctor.database.snapshot import snapshot
 from listmonk_doctor.demo.recording import open_recording, recordings
 from listmonk_doctor.diagnosis.catalogue import catalogue, find, read_check, select
 from listmonk_doctor.diagnosis.closer import examine_closely, look_closer, settle, suspects
-from listmonk_doctor.diagnosis.report import Finding, NotRun
+from listmonk_doctor.diagnosis.findings import Finding, NotRun
 from listmonk_doctor.diagnosis.scan import in_order, run_checks, scan, severity_at_least
 from listmonk_doctor.errors import ConnectionFailedError, DoctorError, UnknownSchemaError
 from listmonk_doctor.listmonk.versions import parse
@@ -26,7 +26,8 @@ from tests.support.seeds import CEILING, HEALTHY, PEOPLE, build, id_at, named, s
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from listmonk_doctor.diagnosis.report import Examination, ScanReport, Severity
+    from listmonk_doctor.diagnosis.findings import ScanReport, Severity
+    from listmonk_doctor.diagnosis.report import Examination
 
     Said = set[tuple[str, Severity, int | None]]
 

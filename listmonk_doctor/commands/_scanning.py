@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
     from listmonk_doctor.commands._session import Database
     from listmonk_doctor.diagnosis.catalogue import Check
-    from listmonk_doctor.diagnosis.report import Examination, Finding, ScanReport
+    from listmonk_doctor.diagnosis.findings import Finding, ScanReport
+    from listmonk_doctor.diagnosis.report import Examination
     from listmonk_doctor.repair.journal import Acceptance
 
 
@@ -26,7 +27,7 @@ def findings_of(database: Database, seen: Examination) -> ScanReport:
     """Run all checks, and return what they say of one campaign that was examined."""
     from listmonk_doctor.database.snapshot import snapshot
     from listmonk_doctor.diagnosis.closer import settle
-    from listmonk_doctor.diagnosis.report import ScanReport
+    from listmonk_doctor.diagnosis.findings import ScanReport
     from listmonk_doctor.diagnosis.scan import run_checks
 
     server = {True: "alive", False: "none", None: "unknown"}[seen.running]

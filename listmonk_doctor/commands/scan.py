@@ -11,7 +11,7 @@ from listmonk_doctor.errors import ExitCode, worst
 
 if TYPE_CHECKING:
     from listmonk_doctor.diagnosis.catalogue import Check
-    from listmonk_doctor.diagnosis.report import ScanReport
+    from listmonk_doctor.diagnosis.findings import ScanReport
 
 _ORDER = ("info", "warning", "error")
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.database import sqlfiles
-from listmonk_doctor.diagnosis.report import SEVERITIES, Severity
+from listmonk_doctor.diagnosis.findings import SEVERITIES, Severity
 from listmonk_doctor.errors import UsageError
 from listmonk_doctor.listmonk.versions import Version, parse
 

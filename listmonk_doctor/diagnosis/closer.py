@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from listmonk_doctor.diagnosis.report import SEVERITIES, Finding, NotRun
+from listmonk_doctor.diagnosis.findings import SEVERITIES, Finding, NotRun
 from listmonk_doctor.errors import ConnectionFailedError, DoctorError
 
 if TYPE_CHECKING:

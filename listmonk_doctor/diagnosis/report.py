@@ -10,11 +10,10 @@ if TYPE_CHECKING:
 
     from pyroaring import BitMap
 
+    from listmonk_doctor.diagnosis.findings import Finding
     from listmonk_doctor.listmonk.campaign import Campaign
     from listmonk_doctor.listmonk.settings import Settings
 
-Severity = Literal["info", "warning", "error"]
-SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
 Standing = Literal["established", "consistent", "ruled-out"]
 Verdict = Literal["complete", "incomplete", "cannot-tell", "in-progress", "not-started", "cancelled"]
 Pipe = Literal["open", "none", "cannot-tell", "not-looked"]
@@ -34,40 +33,6 @@ class Range(NamedTuple):
 def exactly(number: int) -> Range:
     """Return the range that holds one number."""
     return Range(number, number)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One row that a check reports, as in the JSON of `scan`."""
-
-    code: str
-    name: str
-    severity: Severity
-    table: str
-    id: int | None
-    label: str
-    detail: str
-    fix: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NotRun:
-    """A check that was skipped or that failed, with the reason."""
-
-    code: str
-    because: str
-
-
-@dataclass(frozen=True, slots=True)
-class ScanReport:
-    """What `scan` found: findings in order of severity, checks skipped and failed, and what is known of the server."""
-
-    version: str
-    running: bool | None
-    findings: tuple[Finding, ...]
-    skipped: tuple[NotRun, ...] = ()
-    failed: tuple[NotRun, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from listmonk_doctor.database.connection import recorded_versions
 from listmonk_doctor.database.snapshot import DEFAULT_TIMEOUT, snapshot
 from listmonk_doctor.diagnosis.catalogue import COLUMNS, Check, catalogue
-from listmonk_doctor.diagnosis.closer import examine_closely, look_closer
-from listmonk_doctor.diagnosis.report import SEVERITIES, Finding, NotRun, ScanReport, Severity
+from listmonk_doctor.diagnosis.findings import SEVERITIES, Finding, NotRun, ScanReport, Severity
 from listmonk_doctor.errors import UnknownSchemaError
 from listmonk_doctor.listmonk.sessions import look_at
-from listmonk_doctor.listmonk.settings import SCAN_SECONDS
-from listmonk_doctor.listmonk.versions import NEWEST_KNOWN, OLDEST_READ, Version, parse
+from listmonk_doctor.listmonk.versions import NEWEST_KNOWN, OLDEST_READ, SCAN_SECONDS, Version, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from psycopg import Error
 
     from listmonk_doctor.database.connection import Connection, Cursor
     from listmonk_doctor.diagnosis.closer import Deeper
+    from listmonk_doctor.diagnosis.report import Examination
 
 _SAVEPOINT: Final = "SAVEPOINT listmonk_doctor_scan"
 _BACK: Final = "ROLLBACK TO SAVEPOINT listmonk_doctor_scan"
@@ -136,6 +135,24 @@ def _recovered(cur: Cursor, error: Error, began: float) -> str:
     return (error.diag.message_primary or str(error) or type(error).__name__).splitlines()[0]
 
 
+def examine_closely(cur: Cursor, ids: tuple[int, ...]) -> Mapping[int, Examination]:
+    """Examine suspects; what that needs is imported only where there are any."""
+    from listmonk_doctor.diagnosis.closer import examine_closely as closely
+
+    return closely(cur, ids)
+
+
+def _closer(
+    cur: Cursor, findings: tuple[Finding, ...], deeper: Deeper | None
+) -> tuple[tuple[Finding, ...], tuple[NotRun, ...], tuple[str, ...]]:
+    """Look closer at what was found, if anything was: the findings, what failed, what was left out."""
+    if not findings:
+        return findings, (), ()
+    from listmonk_doctor.diagnosis.closer import look_closer
+
+    return look_closer(cur, findings, deeper)
+
+
 def scan(
     conn: Connection,
     schema: str,
@@ -154,7 +171,7 @@ def scan(
         version = _readable(recorded_versions(cur)[-1])
         look = look_at(cur, SCAN_SECONDS)
         ran = run_checks(cur, version, checks, server=_SERVER[look.standing])
-        closer = look_closer(cur, ran.findings, deeper)
+        findings, failed, warnings = _closer(cur, ran.findings, deeper)
     newer = (
         (f"This listmonk ({version}) is newer than {NEWEST_KNOWN}, the newest whose behaviour is known.",)
         if version > NEWEST_KNOWN
@@ -163,10 +180,10 @@ def scan(
     return ScanReport(
         version=str(version),
         running=look.running,
-        findings=in_order(closer.findings),
+        findings=in_order(findings),
         skipped=ran.skipped,
-        failed=(*ran.failed, *closer.failed),
-        warnings=(*newer, *closer.warnings),
+        failed=(*ran.failed, *failed),
+        warnings=(*newer, *warnings),
     )
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from listmonk_doctor.listmonk.versions import Version, parse
+from listmonk_doctor.listmonk.versions import SCAN_SECONDS, Version, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,9 +24,6 @@ GUARDED_KEYS: Final = (
 """The settings that a price rests on: a plan compares them before it writes."""
 
 READ_KEYS: Final = (*GUARDED_KEYS, "messengers", "smtp", "migrations")
-
-SCAN_SECONDS: Final = 5.0
-"""listmonk's scan: every 5 s it picks campaigns up and flushes `sent` (fixed in all versions up to 6.2.0)."""
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(h|m(?!s)|s|ms)")
 _UNIT_SECONDS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}

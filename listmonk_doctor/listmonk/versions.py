@@ -29,6 +29,9 @@ class Version(NamedTuple):
 
 _TAG: Final = re.compile(r"^v?(\d+)\.(\d+)\.(\d+)")
 
+SCAN_SECONDS: Final = 5.0
+"""listmonk's scan: every 5 s it picks campaigns up and flushes `sent` (fixed in all versions up to 6.2.0)."""
+
 OLDEST_READ: Final = Version(2, 0, 0)
 """Before 2.0.0 there is no `bounces` table and no settled progress columns; such a database is refused."""
 

@@ -13,7 +13,7 @@ from listmonk_doctor.render.text import clean, value
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from listmonk_doctor.diagnosis.report import ScanReport
+    from listmonk_doctor.diagnosis.findings import ScanReport
     from listmonk_doctor.render.outcome import RunReport
     from listmonk_doctor.repair.plan import Diagnosis, Option
 

@@ -16,7 +16,8 @@ from listmonk_doctor.render.text import mask, ranges, utc
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from listmonk_doctor.diagnosis.report import Account, Cause, Finding, NotRun, Recipients, ScanReport
+    from listmonk_doctor.diagnosis.findings import Finding, NotRun, ScanReport
+    from listmonk_doctor.diagnosis.report import Account, Cause, Recipients
     from listmonk_doctor.listmonk.campaign import Campaign
     from listmonk_doctor.render.outcome import Outcome, RunReport
     from listmonk_doctor.repair.plan import Change, Diagnosis, Option

@@ -10,7 +10,7 @@ from listmonk_doctor.render.text import clean, counted, shorten
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from listmonk_doctor.diagnosis.report import Finding, ScanReport
+    from listmonk_doctor.diagnosis.findings import Finding, ScanReport
 
 TONES: Final[dict[str, doc.Tone]] = {"error": "bad", "warning": "warn", "info": "dim"}
 LABEL_WIDTH: Final = 60

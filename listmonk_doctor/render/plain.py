@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from tabulate import tabulate
-
 from listmonk_doctor.render import document as doc
-from listmonk_doctor.render.strip import GROUPS
 from listmonk_doctor.render.text import clean, visible
 
 
 def table(block: doc.Table) -> str:
     """Return a table in columns, each row on one line; no cell is read as a number."""
+    from tabulate import tabulate
+
     return tabulate(
         [[clean(cell) for cell in row] for row in block.rows],
         headers=list(block.headers),
@@ -35,6 +34,8 @@ def _diff(block: doc.Diff) -> list[str]:
 
 def _strip(block: doc.Strip) -> list[str]:
     """Return the strip in ASCII with its legend."""
+    from listmonk_doctor.render.strip import GROUPS
+
     legend = "   ".join(f"{GROUPS[name].ascii} {clean(words)}" for name, words in block.legend)
     return ["".join(GROUPS[name].ascii for name in block.cells), legend, f"({clean(block.note)})"]
 
