@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from listmonk_doctor.listmonk.settings import SCAN_SECONDS
+from listmonk_doctor.listmonk.versions import SCAN_SECONDS
 
 if TYPE_CHECKING:
     from listmonk_doctor.diagnosis.report import Range
