@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.commands._options import EXIT_INTERRUPTED, Format
@@ -92,8 +93,8 @@ def run(name: str, output: Format | None, *, keep: bool) -> int:
 @contextmanager
 def _database(recording: Recording, *, keep: bool) -> Iterator[tuple[Server, str]]:
     """Start a server, load the recording, and name it as the database that is meant until the end."""
-    import psycopg
-
+    from listmonk_doctor.database.connection import connect
+    from listmonk_doctor.database.sources import resolve
     from listmonk_doctor.demo.loading import load
     from listmonk_doctor.demo.postgres import start
 
@@ -101,10 +102,10 @@ def _database(recording: Recording, *, keep: bool) -> Iterator[tuple[Server, str
     kept = False
     before = os.environ.get(DSN_VARIABLE)
     try:
-        with psycopg.connect(server.dsn(), autocommit=True) as conn:
+        with connect(resolve(server.dsn(), None, (), {}, Path.cwd())) as conn:
             conn.execute(f"CREATE DATABASE {DATABASE}".encode())
         dsn = server.dsn(DATABASE)
-        with psycopg.connect(dsn, autocommit=True) as conn:
+        with connect(resolve(dsn, None, (), {}, Path.cwd())) as conn:
             load(conn, recording)
         os.environ[DSN_VARIABLE] = dsn
         yield server, dsn
