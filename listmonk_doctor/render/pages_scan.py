@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from listmonk_doctor.render import document as doc
@@ -17,6 +18,8 @@ LABEL_WIDTH: Final = 60
 """Columns of a label; a longer one is cut, so that one campaign cannot push the others out of sight."""
 DETAIL_WIDTH: Final = 2000
 MOST_COMMANDS: Final = 3
+MOST_INFOS: Final = 10
+"""Infos of one check that are listed one by one; on 3.0.0 nearly every campaign has one (M13)."""
 LONGEST_TITLE: Final = 30
 
 
@@ -77,11 +80,26 @@ def _gaps(report: ScanReport) -> list[doc.Block]:
     return blocks
 
 
+def _gathered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return findings with many infos of one check drawn together to one line; warnings and errors stay apart."""
+    infos: dict[str, list[Finding]] = {}
+    for each in findings:
+        if each.severity == "info":
+            infos.setdefault(each.code, []).append(each)
+    shown = [each for each in findings if len(infos.get(each.code, ())) <= MOST_INFOS or each.severity != "info"]
+    for several in infos.values():
+        if len(several) > MOST_INFOS:
+            first = several[0]
+            detail = f"The first: {clean(first.detail)} --format json or csv lists them all."
+            shown.append(replace(first, id=None, label=f"{len(several):,} {first.table}", detail=detail))
+    return tuple(shown)
+
+
 def scan_table(report: ScanReport) -> doc.Document:
     """Return a scan for a pipe: one line per finding under headers, then the checks that did not run."""
     where = f"listmonk {report.version}, {_server(report.running)}"
     headers = ("severity", "code", "table", "id", "label", "detail")
-    rows = tuple(_line(each) for each in report.findings)
+    rows = tuple(_line(each) for each in _gathered(report.findings))
     table = (doc.Table(headers, rows, frozenset({3})),) if rows else ()
     return (doc.Heading(f"Scan: {_severities(report.findings)}", where), *table, *_gaps(report))
 
@@ -97,7 +115,7 @@ def scan(report: ScanReport, again: str = "") -> doc.Document:
     """Return a scan for a person; `again` is what connects the next command to the same database."""
     where = f"listmonk {report.version}, {_server(report.running)}"
     blocks: list[doc.Block] = [doc.Heading(f"Scan: {_severities(report.findings)}", where)]
-    for each in report.findings:
+    for each in _gathered(report.findings):
         row = "" if each.id is None else f" {each.id}"
         of = f'{each.table.removesuffix("s") if row else each.table}{row} "{shorten(clean(each.label), LABEL_WIDTH)}"'
         blocks.append(doc.Heading(f"{each.severity.upper()}  {each.code} {each.name}", tone=TONES[each.severity]))
