@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 
+import listmonk_doctor
 from listmonk_doctor.database import sqlfiles
 from listmonk_doctor.database.connection import connect
 from listmonk_doctor.database.snapshot import snapshot
@@ -281,8 +282,10 @@ def test_sql_files_are_found_and_listed() -> None:
 def test_sql_files_are_found_in_an_archive(tmp_path: Path) -> None:
     """A package that is imported from a zip archive, with its SQL inside, works as well."""
     package = tmp_path / "unpacked"
-    shutil.copytree(ROOT / "listmonk_doctor", package / "listmonk_doctor", ignore=shutil.ignore_patterns("sql"))
-    shutil.copytree(ROOT / "sql", package / "listmonk_doctor" / "sql")
+    installed = Path(listmonk_doctor.__file__).parent
+    statements = next(place for place in (installed / "sql", installed.parent / "sql") if place.is_dir())
+    shutil.copytree(installed, package / "listmonk_doctor", ignore=shutil.ignore_patterns("sql", "__pycache__"))
+    shutil.copytree(statements, package / "listmonk_doctor" / "sql")
     with zipfile.ZipFile(tmp_path / "package.zip", "w") as archive:
         for file in package.rglob("*"):
             archive.write(file, file.relative_to(package))
