@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -11,8 +13,11 @@ from psycopg import sql
 from typer.testing import CliRunner
 
 from listmonk_doctor.cli import app
+from listmonk_doctor.database.snapshot import snapshot
 from listmonk_doctor.demo.recording import open_recording
-from tests.engine_model import Row, Settings, resume_from_row
+from listmonk_doctor.repair.diagnose import diagnose_in
+from tests.engine_model import Resumed, Row, Settings, resume_from_row
+from tests.support.holding import assert_true
 from tests.support.truth import TruthOf, read_truth
 
 if TYPE_CHECKING:
@@ -20,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from typer.testing import Result
+
+    from listmonk_doctor.repair.plan import Diagnosis
 
 TABLES = (
     "bounces",
@@ -63,8 +70,8 @@ def bytes_of(dsn: str) -> dict[str, list[str]]:
         }
 
 
-def resumed(dsn: str, name: str, truth: TruthOf) -> tuple[int, int]:
-    """Press Start on the row as it is and let the model run to its end: (missed, mailed twice)."""
+def played_on(dsn: str, name: str, truth: TruthOf) -> Resumed:
+    """Press Start on the row as it is and let the model run to its end."""
     recording = open_recording(name)
     _, report = said("examine", str(CAMPAIGN), "--dsn", dsn, "--no-look")
     campaign = report["campaign"]
@@ -85,15 +92,20 @@ def resumed(dsn: str, name: str, truth: TruthOf) -> tuple[int, int]:
         started_at=0.0,
         updated_at=0.0,
     )
-    again = resume_from_row(
+    return resume_from_row(
         row,
         truth.now,
         settings,
         recording.version.removeprefix("v"),
-        {},
+        truth.mails,
         ineligible=truth.fetchable & truth.blocklisted,
         unconfirmed=truth.fetchable - truth.blocklisted - truth.now,
-    ).mails
+    )
+
+
+def resumed(dsn: str, name: str, truth: TruthOf) -> tuple[int, int]:
+    """Press Start on the row as it is and let the model run to its end: (missed, mailed twice)."""
+    again = played_on(dsn, name, truth).mails
     missed = {person for person in truth.missed if person not in again}
     return len(missed), len([person for person in again if truth.mails.get(person)])
 
@@ -216,3 +228,55 @@ def test_a_deleted_list_is_detached_once_the_server_is_gone(
     assert resumed(dsn, name, truth) == (0, 0)
     assert run("undo", "--dsn", dsn, "--apply", "--yes").exit_code == 0
     assert bytes_of(dsn) == before
+
+
+REPAIRED = [
+    ("seed-v3.0.0", "rewind", "no-duplicates"),
+    ("seed-v4.1.0", "rewind", "no-duplicates"),
+    ("seed-v4.1.0", "rewind", "no-gaps"),
+    ("blockrun-v3.0.0", "resume", "no-duplicates"),
+    ("quickstart-v4.1.0", "resume", "no-duplicates"),
+    ("m2-backward-v5.0.3", "rewind", "no-duplicates"),
+    ("m2-backward-v5.0.3", "rewind", "no-gaps"),
+    ("crashed-down-v6.2.0", "rewind", "no-duplicates"),
+    ("crashed-down-v6.2.0", "rewind", "no-gaps"),
+    ("paused-killed-v5.0.3", "rewind", "no-duplicates"),
+    ("paused-killed-v5.0.3", "rewind", "no-gaps"),
+    ("kill9-v4.1.0", "rewind", "no-gaps"),
+]
+
+
+@pytest.mark.parametrize(("name", "strategy", "prefer"), REPAIRED)
+def test_a_repair_destroys_no_evidence(
+    incident_db: Callable[..., str], tmp_path: Path, name: str, strategy: str, prefer: str
+) -> None:
+    """Repaired, and again when it was sent to its end, the truth lies in every range, group and price."""
+    dsn = incident_db(name)
+    truth = truth_of(dsn, name)
+    words = ("--strategy", strategy, "--prefer", prefer, "--undo-out", str(tmp_path))
+    applied = run("repair", str(CAMPAIGN), "--dsn", dsn, "--apply", "--yes", *words)
+    assert applied.exit_code == 0, applied.stderr
+    version = open_recording(name).version
+    repaired = diagnosis_of(dsn)
+    assert_true(repaired, truth, version)
+    assert not repaired.advice[0].startswith("Do not press Start"), repaired.advice
+    played = played_on(dsn, name, truth)
+    end = played.row
+    with psycopg.connect(dsn) as conn:
+        conn.execute(
+            "UPDATE campaigns SET status = %s::campaign_status, sent = %s, to_send = %s, last_subscriber_id = %s,"
+            " max_subscriber_id = %s, updated_at = now() WHERE id = %s",
+            [end.status, end.sent, end.to_send, end.last_subscriber_id, end.max_subscriber_id, CAMPAIGN],
+        )
+    after = replace(truth, mails=played.total, sent=end.sent)
+    ended = diagnosis_of(dsn)
+    assert_true(ended, after, version)
+    left = len(after.missed - truth.failed)
+    assert ended.examination.verdict != "complete" or left <= repaired.examination.settings.concurrency
+
+
+def diagnosis_of(dsn: str) -> Diagnosis:
+    """Diagnose the campaign with no server there."""
+    server = SimpleNamespace(running=False, scanners=0, because="nobody", pipes={CAMPAIGN: "none"}, xmin={})
+    with psycopg.connect(dsn, autocommit=True) as conn, snapshot(conn, schema="public") as cursor:
+        return diagnose_in(cursor, [CAMPAIGN], server=server)[CAMPAIGN]  # type: ignore[arg-type]

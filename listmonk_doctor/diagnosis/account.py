@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from listmonk_doctor.diagnosis.idsets import between
 from listmonk_doctor.diagnosis.report import Account, Range
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ def bounds(figures: Figures) -> Bounds:
     fetched = figures.fetched
     most = min(figures.at_start.high, len(fetched) + figures.invisible)
     overcount = 0 if settled(figures) else figures.settings.flush
+    if figures.repaired:  # what it added was never sent, and whoever it set the cursor back for may count twice
+        overcount += figures.repaired.added
+        overcount += len(between(figures.audience.possible, figures.repaired.below, figures.repaired.floor))
     if figures.counts_fetched or (figures.can_start_over and not settled(figures)):
         least = reached
     else:
@@ -58,6 +62,8 @@ def settled(figures: Figures) -> bool:
     left before the last count; up to 3.0.0 the blocklisted of today explain their part of the gap (M13, assumed).
     """
     if not figures.ended or figures.counts_fetched or figures.overwritten:
+        return False
+    if figures.repaired and figures.repaired.missed > figures.slack:
         return False
     hidden = max(0, len(figures.audience.sure) + len(figures.audience.left_during) - figures.campaign.to_send)
     gap = figures.unexplained_gap
@@ -92,6 +98,8 @@ def account(figures: Figures, limits: Bounds) -> Account:
     waiting = not figures.ended and figures.started
     members_fetched = len(figures.fetched & audience.members - audience.reached)
     copies = len(figures.fetched) + figures.invisible + len(figures.newcomers_below)
+    if figures.repaired:
+        copies += len(between(audience.possible, figures.repaired.below, figures.repaired.floor))
     tail_high = figures.left_above if figures.cursor_trusted else (0 if figures.ended else members_fetched)
     uncounted_low = -max(0, campaign.sent - len(audience.reached)) if figures.counts_fetched else -limits.overcount
     return Account(

@@ -10,6 +10,7 @@ from listmonk_doctor.diagnosis.causes import Live, judge_causes
 from listmonk_doctor.diagnosis.figures import Figures
 from listmonk_doctor.diagnosis.groups import group
 from listmonk_doctor.diagnosis.idsets import read_audience
+from listmonk_doctor.diagnosis.repaired import read_repaired
 from listmonk_doctor.diagnosis.report import Examination
 from listmonk_doctor.diagnosis.story import tell
 from listmonk_doctor.listmonk.facts import read_campaigns, read_settings
@@ -30,12 +31,13 @@ def read_figures(cur: Cursor[Any], ids: Sequence[int]) -> dict[int, Figures]:
     campaigns = read_campaigns(cur, ids)
     cur.execute("SELECT clock_timestamp()")
     now: datetime = cur.fetchall()[0][0]
+    repaired = read_repaired(cur, campaigns)
     found = {}
     for campaign in campaigns.values():
         versions = settings.versions_between(campaign.started_at, now)
         cut_first = behaves("batch-cut-before-filter", (*versions, settings.version))
         audience = read_audience(cur, campaign, now=now, batch_cut_first=cut_first)
-        found[campaign.id] = Figures(campaign, settings, audience, now)
+        found[campaign.id] = Figures(campaign, settings, audience, now, repaired.get(campaign.id))
     return found
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pyroaring import BitMap
 
     from listmonk_doctor.diagnosis.idsets import Audience
+    from listmonk_doctor.diagnosis.repaired import Repaired
     from listmonk_doctor.listmonk.campaign import Campaign
     from listmonk_doctor.listmonk.settings import Settings
     from listmonk_doctor.listmonk.versions import Version
@@ -28,13 +29,15 @@ STOPPED = ("paused", "cancelled")
 class Figures:
     """One campaign's row, settings and audience, with what follows from them without any assumption.
 
-    All ranks count people of the audience at the start. `now` is the database's clock.
+    All ranks count people of the audience at the start. `now` is the database's clock, `repaired` what repairs that
+    still stand overwrote in the row.
     """
 
     campaign: Campaign
     settings: Settings
     audience: Audience
     now: datetime
+    repaired: Repaired | None = None
 
     # -- what the versions do ------------------------------------------------------------------------------------
 
@@ -154,15 +157,23 @@ class Figures:
         campaign = self.campaign
         if not (self.can_start_over and self.started and campaign.to_send > 0):
             return False
+        if self.repaired is not None and campaign.cursor == self.repaired.cursor:
+            return False
         if campaign.cursor != campaign.to_send:
             return False
         left = between(self.audience.possible, campaign.cursor, campaign.ceiling)
         return bool(left) or campaign.cursor not in self.audience.possible
 
     @cached_property
+    def mailed_floor(self) -> int:
+        """The id up to which people may have been mailed before a repair set the cursor back (0: none did)."""
+        return self.repaired.floor if self.repaired else 0
+
+    @cached_property
     def proofs_above_cursor(self) -> int:
-        """People above the cursor who are proved to have been mailed."""
-        return len(between(self.audience.reached, self.campaign.cursor, self.campaign.ceiling))
+        """People above the cursor who are proved to have been mailed, and not before a repair set it back."""
+        last = max(self.campaign.cursor, self.mailed_floor)
+        return len(between(self.audience.reached, last, self.campaign.ceiling))
 
     @cached_property
     def started_over(self) -> bool:
@@ -191,6 +202,7 @@ class Figures:
         if self.campaign.status != "running" and not self.counts_fetched:
             possible = self.audience.possible
             low = max(low, at_rank(possible, count_upto(possible, low) + self.slack))
+        low = max(low, self.mailed_floor)
         return between(members, low, self.campaign.ceiling) - self.audience.reached
 
     @cached_property
@@ -212,7 +224,7 @@ class Figures:
     @cached_property
     def newcomers_below(self) -> BitMap:
         """Newcomers who may have been mailed: subscribed since the start, and not above what was fetched."""
-        last = self.campaign.cursor if self.cursor_trusted else self.campaign.ceiling
+        last = max(self.campaign.cursor, self.mailed_floor) if self.cursor_trusted else self.campaign.ceiling
         return upto(self.audience.newcomers, last if self.started else 0)
 
     @cached_property

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from listmonk_doctor.diagnosis.account import settled
 from listmonk_doctor.diagnosis.candidates import candidates, in_hand, pinned, union
+from listmonk_doctor.diagnosis.idsets import between, upto
 from listmonk_doctor.diagnosis.report import Recipients
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ def group(figures: Figures) -> Grouping:
     never = figures.tail - reached
     rest = audience.members - reached - never
     unknown, blocks, codes = _unknown(figures, rest)
+    if figures.repaired:
+        left, more = _left_by_repair(figures, rest)
+        unknown, codes = unknown | left, (*codes, *more)
     unknown |= rest & audience.undated
     presumed = rest - unknown
     recipients = Recipients(
@@ -50,6 +54,21 @@ def group(figures: Figures) -> Grouping:
     )
     needed = [*codes, *(["never-started-over"] if figures.can_start_over and (never or presumed) else [])]
     return Grouping(recipients, blocks, tuple(needed) if presumed or never else ())
+
+
+def _left_by_repair(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[str, ...]]:
+    """Return whom a standing repair left as unknown as they were, and the assumptions under which that is nobody.
+
+    Below its cursor nobody was mailed again, and `sent` was made to fit; between that and the floor people may have
+    been mailed before, unless the cursor has passed them again since.
+    """
+    repaired = figures.repaired
+    if repaired is None:
+        return rest - rest, ()
+    not_again = between(rest, max(figures.campaign.cursor, repaired.below), repaired.floor)
+    if repaired.assumptions is None:
+        return upto(rest, repaired.below) | not_again, ()
+    return not_again, repaired.assumptions
 
 
 def _unknown(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[Block, ...], tuple[str, ...]]:

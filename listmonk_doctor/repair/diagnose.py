@@ -56,7 +56,8 @@ def diagnose_as(
     figures = read_figures(cur, [campaign_id]).get(campaign_id)
     if figures is None:
         return None
-    return _diagnose(replace(figures, campaign=row(figures.campaign)), server, "no-duplicates", app_stopped=False)
+    before = replace(figures, campaign=row(figures.campaign), repaired=None)
+    return _diagnose(before, server, "no-duplicates", app_stopped=False)
 
 
 def _diagnose(figures: Figures, server: ServerState | None, prefer: Prefer, *, app_stopped: bool) -> Diagnosis:

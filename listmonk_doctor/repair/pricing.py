@@ -101,11 +101,16 @@ def price_untouched(case: Case) -> Price:
     figures = case.figures
     if not figures.started and figures.campaign.status != "running":
         return price_from(case, figures.campaign.cursor) if _will_send(figures) else _nothing()
-    if figures.campaign.status in ("running", "paused", "scheduled"):
+    if figures.campaign.status in ("running", "paused", "scheduled") and not hangs(figures):
         return price_from(case, figures.campaign.cursor)
     never = len(case.recipients.never_fetched)
     unmailed = min(case.limits.unmailed, len(case.open_people))
     return Price(Range(never, never + unmailed), exactly(0), exactly(0), exactly(0))
+
+
+def hangs(figures: Figures) -> bool:
+    """Tell whether every fetch fails on the row of a deleted list (M6, 4.0.0 to 6.0.0): nobody is mailed any more."""
+    return bool(figures.campaign.deleted_lists) and behaves("deleted-list-breaks-fetch", figures.settings.version)
 
 
 def price_nobody() -> Price:
@@ -150,6 +155,8 @@ def presume_level(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Pres
     it, and so do the few above the cursor whom its noise may hide. None where it adds nothing.
     """
     figures = case.figures
+    if figures.repaired:
+        return None
     price = price_untouched(case) if cursor == EVERYBODY else price_from(case, cursor)
     left_out = case.open_people if cursor == EVERYBODY else case.open_people - mailed_from(figures, cursor)
     noise = len(above(left_out, figures.campaign.cursor))

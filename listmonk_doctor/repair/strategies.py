@@ -14,6 +14,7 @@ from listmonk_doctor.repair.pricing import (
     EVERYBODY,
     Case,
     Price,
+    hangs,
     mailed_from,
     presume,
     presume_level,
@@ -141,11 +142,13 @@ def _nothing(setting: Setting) -> Option:
             because += (
                 f"; {figures.ahead:,} people below it are not counted as sent: refused, sent and not counted, or lost"
             )
+    elif hangs(figures):
+        because = "leaves it as it is: it hangs, since every fetch fails on the row of the deleted list"
     elif status == "running":
         because = "leaves it as it is: a server goes on from its cursor"
     elif is_due(figures.campaign, figures.now):
         because = "leaves it as it is: a server sends it within 5 s of its start"
-    presumably = _presumed(setting, EVERYBODY if figures.ended else figures.campaign.cursor)
+    presumably = _presumed(setting, EVERYBODY if figures.ended or hangs(figures) else figures.campaign.cursor)
     free = Gate(open=True, because="")
     return _option("nothing", price, free, because, recommended=healthy and not broken, presumably=presumably)
 
