@@ -64,7 +64,8 @@ def candidates(figures: Figures, at_most: int | None = None) -> tuple[Block, ...
     ]
     if figures.can_start_over:
         blocks.append(_skipped(figures))
-    return tuple(sorted(blocks, key=lambda block: (block.first_id, block.last_id)))
+    filled = (block for block in blocks if block.people and block.last_rank > 0)
+    return tuple(sorted(filled, key=lambda block: (block.first_id, block.last_id)))
 
 
 def _skipped(figures: Figures) -> Block:

@@ -132,7 +132,8 @@ def _short(figures: Figures) -> int:
     """Return how many people may be short below the cursor, by the row's own numbers."""
     if not figures.started or settled(figures):
         return 0
-    return max(figures.unexplained_gap if figures.ended else 0, figures.ahead, 0)
+    gap = figures.unexplained_gap - (figures.left_above if figures.cursor_trusted else 0)
+    return max(gap if figures.ended else 0, figures.ahead, 0)
 
 
 def _failures(figures: Figures, _live: Live) -> Judged:
@@ -226,6 +227,9 @@ _TABLE: Final[tuple[tuple[str, str, str | None, Judge], ...]] = (
 )
 """Code, name, the behaviour that a version must have (None: all versions), and the judge."""
 
+_HIDDEN_BY_REPAIR: Final = ("M1", "M2", "M9", "M10", "M17")
+"""Causes whose marks a repair covers when it sets `sent` and the cursor."""
+
 
 def judge_causes(figures: Figures, live: Live) -> tuple[Cause, ...]:
     """Judge every cause; one that no version which may have sent the campaign has is ruled out by that."""
@@ -237,5 +241,7 @@ def judge_causes(figures: Figures, live: Live) -> tuple[Cause, ...]:
             causes.append(Cause(code, name, "ruled-out", f"only versions from {bounds} do that"))
             continue
         standing, because = judge(figures, live)
+        if standing == "ruled-out" and figures.repaired and code in _HIDDEN_BY_REPAIR:
+            standing, because = "consistent", "a repair that stands made the row fit; the journal has the former one"
         causes.append(Cause(code, name, standing, because))
     return tuple(causes)

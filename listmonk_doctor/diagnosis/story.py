@@ -25,13 +25,17 @@ def _happened(figures: Figures, verdict: Verdict) -> Sentences:
     said = [f"The campaign is {campaign.status}: listmonk counted {campaign.sent:,} sent of {campaign.to_send:,}."]
     if figures.overwritten:
         said.append(
-            f"The cursor was overwritten with a count: it reads {campaign.cursor:,}, which is `to_send`, not the last "
-            f"id that was mailed (M2)."
+            f"The cursor reads {campaign.cursor:,}, which is `to_send`: "
+            + (
+                "a count that was written over the last id that was mailed (M2)."
+                if campaign.cursor not in figures.audience.possible
+                else "hardly the last id that was mailed, but a count written over it (M2)."
+            )
         )
     elif verdict == "incomplete":
         said.append(
-            f"It was called finished although {_people(figures.left_above)} above the cursor (id {campaign.cursor:,}) "
-            "were never fetched."
+            f"It was called finished although {_people(figures.left_above)} are left above the cursor "
+            f"(id {campaign.cursor:,})."
         )
     elif not figures.ended and figures.ahead > figures.slack and not figures.counts_fetched and figures.cursor_trusted:
         said.append(
@@ -47,15 +51,17 @@ def _known(figures: Figures, books: Account) -> Sentences:
     campaign = figures.campaign
     if not figures.started:
         return (f"Nobody was mailed yet. {_people(books.audience_now)} are in the audience today.",)
+    gone = len(figures.audience.reached - figures.audience.members)
     said = [
         f"{books.audience_at_start} people were in the audience at the start; {books.audience_now:,} are today.",
-        f"{len(figures.audience.reached):,} are proved to have been mailed by bounces, views or clicks.",
+        f"{len(figures.audience.reached):,} are proved to have been mailed by bounces, views or clicks"
+        + (f"; {gone:,} of them have left since." if gone else "."),
     ]
     if len(figures.tail):
-        said.append(f"{_people(len(figures.tail))} above the cursor were never fetched.")
+        said.append(f"{_people(len(figures.tail))} above the cursor were surely never fetched.")
     if figures.counts_fetched:
         said.append("It was sent by a version that counts a mail as sent when it is fetched: `sent` proves nothing.")
-    elif not figures.can_start_over or books.lost.high == 0:
+    elif not figures.can_start_over and books.lost.high:
         said.append(f"At most {_people(books.lost.high)} below the cursor were missed.")
     if campaign.status == "paused" and figures.cursor_trusted:
         said.append(f"Start would mail {_people(len(figures.next_start_mails))}.")
@@ -68,7 +74,11 @@ def _unknowable(figures: Figures, books: Account, verdict: Verdict) -> Sentences
     audience = figures.audience
     said = []
     if books.lost.high and verdict != "complete":
-        said.append("listmonk keeps no record per recipient: who of them got the mail is only in the relay's log.")
+        since = f" since {figures.campaign.started_at:%Y-%m-%d %H:%M} UTC" if figures.campaign.started_at else ""
+        said.append(
+            "listmonk keeps no record per recipient: who got the mail is only in the relay's log. Count its accepted "
+            f"mails of this campaign{since} and compare with {figures.campaign.sent:,}, which listmonk counted."
+        )
     if audience.blocked_undated:
         said.append(
             f"{_people(len(audience.blocked_undated))} on its lists are blocklisted without a usable date: whether "

@@ -25,8 +25,10 @@ def _dont(figures: Figures, examination: Examination, options: tuple[Option, ...
     at_work = examination.pipe == "open" or (campaign.status == "running" and alive)
     if not figures.cursor_trusted:
         mailed = len(figures.next_start_mails)
+        by_hand = ", nor set it to paused by hand" if figures.ended else " as it is"
         said.append(
-            f"Do not press Start: from this cursor {mailed:,} people would be mailed, many of them for the second time."
+            f"Do not press Start{by_hand}: from this cursor {mailed:,} people would be mailed, many of them for the "
+            "second time."
             if mailed
             else "Do not press Start: the cursor does not show who was mailed."
         )
@@ -47,7 +49,9 @@ def _dont(figures: Figures, examination: Examination, options: tuple[Option, ...
             f"Do not restart listmonk and do not save its settings now: up to {figures.ahead:,} people fetched and not "
             "sent would be lost."
         )
-    if is_due(campaign, figures.now) and examination.running is not True:
+    if campaign.status == "paused" and examination.pipe == "open":
+        said.append("Do not press Start yet: it is still draining, and started now it can end as finished.")
+    if is_due(campaign, figures.now) and examination.running is not True and figures.audience.now:
         said.append("Do not start listmonk before this is settled: it is due and would be picked up within 5 seconds.")
     return said
 
@@ -59,6 +63,8 @@ def _do(  # noqa: PLR0911 - one return per kind of advice
     campaign = figures.campaign
     if examination.pipe == "open" and _hung(figures, examination) and (best is None or best.strategy == "nothing"):
         return _working(figures, examination)
+    if examination.pipe == "open" and campaign.status != "running":
+        return ["Wait until it has drained (or stop listmonk), then look again."]
     if best is None:
         if examination.verdict == "in-progress" and (examination.pipe == "open" or examination.running is not False):
             return _working(figures, examination)

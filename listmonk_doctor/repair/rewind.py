@@ -41,11 +41,13 @@ def targets(case: Case) -> tuple[Target, ...]:
 
 
 def _target(  # noqa: PLR0913 - a target has that many parts
-    figures: Figures, prefer: Prefer, rank: int, because: str, *, refusal: str = "", defensible: bool
+    figures: Figures, prefer: Prefer, rank: int, why: str, *, refusal: str = "", defensible: bool
 ) -> Target:
-    """Return the target at a rank, held between nobody and the whole audience."""
+    """Return the target at a rank, held between nobody and everybody; it says where the cursor goes and why."""
     held = max(0, min(rank, len(figures.audience.estimate)))
-    return Target(prefer, figures.id_at(held), held, because, defensible, refusal)
+    cursor = figures.id_at(held)
+    place = f"behind person {held:,} of the audience (subscriber id {cursor:,})" if held else "before everybody"
+    return Target(prefer, cursor, held, f"{why}: the cursor goes {place}", defensible, refusal)
 
 
 def _earliest(figures: Figures) -> int:
@@ -56,22 +58,21 @@ def _earliest(figures: Figures) -> int:
 
 def _after_the_end(figures: Figures) -> tuple[Target, ...]:
     """Finished: with M2 and one stop the hole is the very end; otherwise it may be anywhere."""
-    earliest = _earliest(figures)
-    because = f"goes back to rank {max(0, earliest):,}, before the earliest hole that the figures allow"
-    gaps = _target(figures, "no-gaps", earliest, because, defensible=False)
+    gaps = _target(
+        figures, "no-gaps", _earliest(figures), "before the earliest hole that the figures allow", defensible=False
+    )
     sent = figures.campaign.sent
     if pinned(figures) is not None:
-        because = (
+        why = (
             "If it was stopped only once, never started over, and no mail failed, the hole is the very end of the "
-            f"audience: this goes back to rank {sent:,}, the number of mails counted"
+            f"audience, behind the {sent:,} mails counted"
         )
-        return (_target(figures, "no-duplicates", sent, because, defensible=True), gaps)
+        return (_target(figures, "no-duplicates", sent, why, defensible=True), gaps)
     refusal = (
         f"sending went on after the stop, so rank {sent:,} (the number sent) may lie inside or behind the hole: a "
         "rewind there can mail people twice and still miss others"
     )
-    because = "would go back to the number sent"
-    return (_target(figures, "no-duplicates", sent, because, refusal=refusal, defensible=False), gaps)
+    return (_target(figures, "no-duplicates", sent, "the number sent", refusal=refusal, defensible=False), gaps)
 
 
 def _stopped_without_cursor(figures: Figures) -> tuple[Target, ...]:
@@ -81,17 +82,10 @@ def _stopped_without_cursor(figures: Figures) -> tuple[Target, ...]:
         f"If nothing was lost, failed or left uncounted before, and it never started over, the first {sent:,} people "
         "of the audience were mailed"
     )
+    held = f"{assumed}, less up to {front:,} single mails that workers may have held"
     return (
-        _target(
-            figures, "no-duplicates", sent, f"{assumed}: this goes to rank {sent:,}, the number sent", defensible=True
-        ),
-        _target(
-            figures,
-            "no-gaps",
-            sent - front,
-            f"{assumed}: this goes to rank {max(0, sent - front):,}, before single mails that workers may have held",
-            defensible=True,
-        ),
+        _target(figures, "no-duplicates", sent, assumed, defensible=True),
+        _target(figures, "no-gaps", sent - front, held, defensible=True),
     )
 
 
@@ -100,20 +94,20 @@ def _stopped(figures: Figures) -> tuple[Target, ...]:
     settings, sent = figures.settings, figures.campaign.sent
     at_cursor = figures.rank_by_dates(figures.campaign.cursor)
     floor = at_cursor - settings.one_stop
-    past, before = min(sent + settings.flush, at_cursor), max(sent - settings.front, floor, 0)
+    past, before = max(min(sent + settings.flush, at_cursor), floor), max(sent - settings.front, floor, 0)
     return (
         _target(
             figures,
             "no-duplicates",
-            max(past, floor),
-            f"goes back to rank {max(past, floor):,}: what was counted as sent, and what 5 uncounted seconds can hold",
+            past,
+            f"past the {sent:,} counted as sent and whatever 5 uncounted seconds can hold",
             defensible=True,
         ),
         _target(
             figures,
             "no-gaps",
             before,
-            f"goes back to rank {before:,}: what was counted as sent, less the single mails in workers' hands",
+            f"the {sent:,} counted as sent, less up to {settings.front:,} single mails that workers may have held",
             defensible=True,
         ),
     )

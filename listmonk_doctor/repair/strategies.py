@@ -148,6 +148,8 @@ def _nothing(setting: Setting) -> Option:
         because = "leaves it as it is: a server goes on from its cursor"
     elif is_due(figures.campaign, figures.now):
         because = "leaves it as it is: a server sends it within 5 s of its start"
+        if not figures.audience.now:
+            because = "leaves it as it is: nobody is in its audience; whoever joins its lists would be mailed at once"
     presumably = _presumed(setting, EVERYBODY if figures.ended or hangs(figures) else figures.campaign.cursor)
     free = Gate(open=True, because="")
     return _option("nothing", price, free, because, recommended=healthy and not broken, presumably=presumably)
@@ -198,7 +200,9 @@ def _resume(setting: Setting) -> Option:
             "another stretch of people who cannot be mailed, as long as a batch, lies ahead: this version would stop "
             "there again; raise app.batch_size first"
         )
-    because = f"mails the {left:,} people who were never fetched" if left else "goes on from the cursor"
+    above_cursor = len(mailed_from(figures, moved))
+    surely = f"; {left:,} of them were surely never fetched" if left != above_cursor else ", who were never fetched"
+    because = f"mails the {above_cursor:,} people above the cursor{surely}" if left else "goes on from the cursor"
     if figures.campaign.status == "cancelled":
         because = "takes the cancelling back: only if that is what you want"
     if moved != cursor:
@@ -257,7 +261,7 @@ def _unschedule(setting: Setting) -> Option:
     due = is_due(figures.campaign, figures.now)
     refusal = "" if figures.campaign.started_at is None and figures.campaign.sent == 0 else "it was started before"
     because = (
-        "it is due and was never picked up; as a draft it waits for you"
+        "it is due and was never picked up; as a draft it waits until you set a new time or press Start"
         if due
         else "its time has not come; as a draft it would not be sent by itself"
     )
