@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from listmonk_doctor import __version__
 from listmonk_doctor.commands import checks, demo, examine, explain, history, repair, scan, undo
 from listmonk_doctor.commands._options import EXIT_INTERRUPTED, STATE, Quiet, Verbose
+from listmonk_doctor.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +36,8 @@ class Doctor(TyperGroup):
     ) -> int:
         """Run the command; leave with its exit code, or return it outside of standalone mode."""
         STATE.reset()
+        if sys.stdout is None:  # started with a closed stdout
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the process's life
         try:
             code = super().main(args=args, prog_name=prog_name or "listmonk-doctor", standalone_mode=False, **extra)
             code = int(code) if isinstance(code, int) else 0
@@ -47,6 +51,23 @@ class Doctor(TyperGroup):
                 STATE.interrupted()
             sys.exit(code)
         return code
+
+
+class Treatment(TyperCommand):
+    """One command: refuses words that are no text, which neither the database nor a terminal could be given."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. Raises UsageError for a word that is not UTF-8; a path may be any bytes."""
+        for name, given in ctx.params.items():
+            words = given if isinstance(given, list | tuple) else (given,)
+            if any(isinstance(word, str) and not _is_text(word) for word in words):
+                raise UsageError(f"What was given as {name.upper()} is not UTF-8.")
+        return super().invoke(ctx)
+
+
+def _is_text(word: str) -> bool:
+    """Tell whether an argument was text; bytes that were none are lone surrogates in it."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in word)
 
 
 app = typer.Typer(
@@ -92,7 +113,7 @@ COMMANDS: Final[tuple[Callable[..., int | None], ...]] = (
     demo.demo,
 )
 for command in COMMANDS:
-    app.command(command.__name__)(command)
+    app.command(command.__name__, cls=Treatment)(command)
 
 
 def main() -> None:

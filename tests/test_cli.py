@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -138,6 +139,43 @@ def test_wrong_usage_exits_2_before_any_connection(arguments: list[str]) -> None
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: ")
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["examine", b"\xff"],
+        ["repair", "2", "--strategy", "accept", "--reason", b"caf\xe9"],
+        ["undo", b"\xff"],
+        ["scan", "--check", b"\xff"],
+        ["scan", "--dsn", b"\xff"],
+        ["explain", b"\xff"],
+    ],
+)
+def test_words_that_are_not_utf_8_are_wrong_usage(arguments: list[str | bytes]) -> None:
+    """They are refused before any connection, and not called a bug."""
+    words: list[str | bytes] = [*PROGRAM, *arguments]
+    result = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+        timeout=60,
+    )
+    assert result.returncode == 2
+    assert re.fullmatch(r"Error: What was given as [A-Z]+ is not UTF-8\.\n", result.stderr)
+    assert result.stdout == ""
+
+
+def test_a_path_may_be_any_bytes(incident_db: Incident, tmp_path: Path) -> None:
+    """A folder that is not named in UTF-8 takes the undo script."""
+    dsn, folder = incident_db("seed-v4.1.0"), os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(folder)  # noqa: PTH102 - the name is bytes
+    apply: list[str | bytes] = [*PROGRAM, "repair", "2", "--apply", "--yes", "--dsn", dsn, "--undo-out", folder]
+    result = subprocess.run(apply, capture_output=True, check=False, env=environment(), timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert len(os.listdir(folder)) == 1  # noqa: PTH208 - as above
 
 
 def test_no_command_shows_the_help_and_exits_2() -> None:
@@ -402,6 +440,14 @@ def test_apply_off_a_terminal_needs_yes(incident_db: Incident) -> None:
     assert rows(dsn) == before
 
 
+def test_undo_off_a_terminal_names_what_undo_has(incident_db: Incident) -> None:
+    """It has no plan files."""
+    result = process("undo", "--apply", "--dsn", incident_db("seed-v4.1.0"), stdin=subprocess.DEVNULL)
+    assert result.returncode == 2
+    assert "--yes" in result.stderr
+    assert "plan" not in result.stderr
+
+
 def test_apply_takes_no_name(incident_db: Incident, tmp_path: Path) -> None:
     """The hint has the id."""
     dsn = incident_db("seed-v4.1.0")
@@ -427,7 +473,9 @@ def test_a_repair_is_applied_listed_and_taken_back_once(incident_db: Incident, t
     assert doctor(dsn, "scan").exit_code == 0
     dry = doctor(dsn, "undo", run[1][:8])
     assert dry.exit_code == 4
-    assert "Do not press Start" in dry.stdout
+    assert dry.stdout.index("Do not press Start") < dry.stdout.index("What would change")
+    advice = json.loads(doctor(dsn, "undo", run[1][:8], "--format", "json").stdout)["campaigns"][0]["advice"]
+    assert advice[0].startswith("Do not press Start")
     undone = doctor(dsn, "undo", run[1], "--apply", "--yes")
     assert undone.exit_code == 0, undone.output
     assert rows(dsn) == before
@@ -528,6 +576,29 @@ def test_accepting_quiets_the_scan_until_the_row_moves(incident_db: Incident) ->
     assert doctor(dsn, "examine", "2").exit_code == 0
     execute(dsn, b"UPDATE campaigns SET sent = sent - 1 WHERE id = 2")
     assert doctor(dsn, "scan").exit_code == 1
+
+
+def test_a_reader_without_the_journal_is_told_what_to_grant(incident_db: Incident) -> None:
+    """An accepted finding is loud again, and one line says why; with exactly these grants it is quiet."""
+    dsn, role = incident_db("kill9-v6.2.0"), "journal_stranger"
+    accept = ["repair", "2", "--strategy", "accept", "--reason", "known", "--apply", "--yes"]
+    assert doctor(dsn, *accept).exit_code == 0
+    assert doctor(dsn, "scan").stderr == ""
+    try:
+        execute(dsn, b"CREATE ROLE journal_stranger LOGIN")
+        execute(dsn, b"GRANT SELECT ON ALL TABLES IN SCHEMA public TO journal_stranger")
+        stranger = psycopg.conninfo.make_conninfo(dsn, user=role)
+        for command in (["scan"], ["examine", "2"], ["repair"]):
+            told = doctor(stranger, *command).stderr
+            assert told.count("Note: acknowledgements cannot be read") == 1
+        assert doctor(stranger, "scan").exit_code == 1
+        grants = re.search(r"GRANT USAGE .*;", told)
+        assert grants is not None
+        execute(dsn, grants[0].encode())
+        quiet = doctor(stranger, "scan")
+        assert (quiet.exit_code, "acknowledgements" in quiet.stderr) == (0, False)
+    finally:
+        execute(dsn, b"DROP OWNED BY journal_stranger; DROP ROLE journal_stranger")
 
 
 def on_terminal(answer: bytes, *arguments: str) -> tuple[int, str]:
@@ -712,3 +783,25 @@ def test_who_reads_json_is_not_asked(incident_db: Incident) -> None:
     assert code == 2
     assert "--yes" in shown
     assert rows(dsn) == before
+
+
+def test_a_reader_that_leaves_early_changes_nothing_about_the_exit_code(
+    incident_db: Callable[..., str], tmp_path: Path
+) -> None:
+    """`repair --apply | head -1` is done to its end and says 0; a full disk is told in one sentence, exit 3."""
+    dsn = incident_db("crashed-down-v6.2.0")
+    program = f"{sys.executable} -m listmonk_doctor"
+    words = f"repair 2 --apply --yes --undo-out {tmp_path} --dsn '{dsn}'"
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"{program} {words} | head -1 >/dev/null; exit ${{PIPESTATUS[0]}}"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    full = subprocess.run(
+        ["/bin/bash", "-c", f"{program} scan --dsn '{dsn}' > /dev/full"], check=False, capture_output=True, text=True
+    )
+    assert full.returncode == 3
+    assert "could not be written" in full.stderr
+    assert "bug" not in full.stderr

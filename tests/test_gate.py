@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import psycopg
 import pytest
@@ -33,6 +33,13 @@ NOW: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MOMENT: Final = timedelta(microseconds=1)
 HOUR: Final = timedelta(hours=1)
 CAMPAIGN: Final = "2"
+
+Scanner = Literal["alive", "none", "cannot-tell"]
+ALIVE: Final = "alive"
+NONE: Final = "none"
+CANNOT_TELL: Final = "cannot-tell"
+RUNNING: Final[dict[Scanner, bool | None]] = {ALIVE: True, NONE: False, CANNOT_TELL: None}
+
 DRAINS: Final = "it is still draining"
 PAUSE: Final = "first pause it"
 DUE: Final = "unschedule it first"
@@ -54,7 +61,7 @@ class Case:
     opens: bool
     says: str
     status: str
-    running: bool | None
+    scanner: Scanner
     pipe: Pipe
     due_in: timedelta | None = None
     sent: int = 100
@@ -85,10 +92,20 @@ class Case:
         )
 
 
+def yes(says: str, status: str, scanner: Scanner, pipe: Pipe, **other: Any) -> Case:
+    """Return a line that lets the row be written."""
+    return Case(opens=True, says=says, status=status, scanner=scanner, pipe=pipe, **other)
+
+
+def no(says: str, status: str, scanner: Scanner, pipe: Pipe, **other: Any) -> Case:
+    """Return a line that does not."""
+    return Case(opens=False, says=says, status=status, scanner=scanner, pipe=pipe, **other)
+
+
 def fresh(*, opens: bool, says: str, pipe: Pipe, due_in: timedelta = -HOUR, **other: Any) -> Case:
     """Return a line about a scheduled row that was never started, under a scanning server."""
-    values: dict[str, Any] = {"status": "scheduled", "running": True, "sent": 0, "started": False} | other
-    return Case(opens, says, pipe=pipe, due_in=due_in, **values)
+    values: dict[str, Any] = {"status": "scheduled", "scanner": ALIVE, "sent": 0, "started": False} | other
+    return Case(opens=opens, says=says, pipe=pipe, due_in=due_in, **values)
 
 
 STATUSES: Final = ("draft", "running", "scheduled", "paused", "cancelled", "finished")
@@ -99,51 +116,50 @@ WORDS: Final = (False, True)
 
 TABLE: Final = (
     # No scanner: yes, whatever the row is, and whatever was thought of its pipe.
-    *(Case(True, NOBODY, status, False, pipe, due_in=-HOUR) for status in STATUSES for pipe in PIPES),
+    *(yes(NOBODY, status, NONE, pipe, due_in=-HOUR) for status in STATUSES for pipe in PIPES),
     # Alive, unchanged, not running, not due: yes.
-    *(Case(True, NO_PIPE, status, True, "none") for status in RESTING),
-    *(Case(True, NO_PIPE, status, True, "none", due_in=-HOUR) for status in RESTING),  # a time that was kept
-    Case(True, NO_PIPE, "scheduled", True, "none", due_in=MOMENT),
-    Case(True, NO_PIPE, "scheduled", True, "none"),
+    *(yes(NO_PIPE, status, ALIVE, "none") for status in RESTING),
+    *(yes(NO_PIPE, status, ALIVE, "none", due_in=-HOUR) for status in RESTING),  # a time that was kept
+    yes(NO_PIPE, "scheduled", ALIVE, "none", due_in=MOMENT),
+    yes(NO_PIPE, "scheduled", ALIVE, "none"),
     # Alive and it beats, or is running, or is due: no; the operator's word does not count where it can be seen.
-    *(Case(False, DRAINS, status, True, "open", app_stopped=word) for status in RESTING for word in WORDS),
-    *(Case(False, PAUSE, "running", True, pipe, app_stopped=word) for pipe in PIPES for word in WORDS),
-    *(Case(False, DUE, "scheduled", True, pipe, due_in=-HOUR) for pipe in UNKNOWN),
-    *(Case(False, DUE, "scheduled", True, pipe, due_in=-HOUR, app_stopped=True) for pipe in UNKNOWN),
-    Case(False, DUE, "scheduled", True, "none", due_in=timedelta(0)),
-    Case(False, DRAINS, "scheduled", True, "open", due_in=-HOUR),
+    *(no(DRAINS, status, ALIVE, "open", app_stopped=word) for status in RESTING for word in WORDS),
+    *(no(PAUSE, "running", ALIVE, pipe, app_stopped=word) for pipe in PIPES for word in WORDS),
+    *(no(DUE, "scheduled", ALIVE, pipe, due_in=-HOUR) for pipe in UNKNOWN),
+    *(no(DUE, "scheduled", ALIVE, pipe, due_in=-HOUR, app_stopped=True) for pipe in UNKNOWN),
+    no(DUE, "scheduled", ALIVE, "none", due_in=timedelta(0)),
+    no(DRAINS, "scheduled", ALIVE, "open", due_in=-HOUR),
     # Alive, and the pipe was not looked at or cannot be told: no.
-    *(Case(False, NOT_SEEN, status, True, pipe) for status in RESTING for pipe in ("cannot-tell", "not-looked")),
-    Case(False, NOT_SEEN, "paused", True, "not-looked", app_stopped=True),
+    *(no(NOT_SEEN, status, ALIVE, pipe) for status in RESTING for pipe in ("cannot-tell", "not-looked")),
+    no(NOT_SEEN, "paused", ALIVE, "not-looked", app_stopped=True),
     # The exception: a scheduled row that was never started is taken from the schedule under any server ...
     *(fresh(opens=True, says=HARMLESS, pipe=pipe, unschedule=True) for pipe in PIPES),
     fresh(opens=True, says=HARMLESS, pipe="open", unschedule=True, due_in=HOUR),
-    *(fresh(opens=True, says=HARMLESS, pipe=pipe, unschedule=True, running=None) for pipe in PIPES),
+    *(fresh(opens=True, says=HARMLESS, pipe=pipe, unschedule=True, scanner=CANNOT_TELL) for pipe in PIPES),
     # ... for no other repair ...
     fresh(opens=False, says=DRAINS, pipe="open"),
     fresh(opens=False, says=DUE, pipe="none"),
-    fresh(opens=False, says=UNSEEN, pipe="none", running=None),
+    fresh(opens=False, says=UNSEEN, pipe="none", scanner=CANNOT_TELL),
     # ... not where it was started, or has sent ...
     fresh(opens=False, says=DUE, pipe="none", unschedule=True, started=True),
     fresh(opens=False, says=DUE, pipe="none", unschedule=True, sent=1),
     fresh(opens=False, says=DRAINS, pipe="open", unschedule=True, started=True, sent=100),
-    fresh(opens=False, says=UNSEEN, pipe="none", unschedule=True, started=True, running=None),
+    fresh(opens=False, says=UNSEEN, pipe="none", unschedule=True, started=True, scanner=CANNOT_TELL),
     # ... and not once it was picked up.
     fresh(opens=False, says=PAUSE, pipe="open", unschedule=True, status="running"),
     fresh(opens=False, says=DRAINS, pipe="open", unschedule=True, status="paused"),
     # Cannot tell: only on the operator's word, and never if the row beats.
-    *(Case(False, UNSEEN, status, None, pipe) for status in STATUSES for pipe in UNKNOWN),
-    *(Case(True, "on your word", status, None, pipe, app_stopped=True) for status in STATUSES for pipe in UNKNOWN),
-    *(Case(False, STOP, status, None, "open", app_stopped=word) for status in STATUSES for word in WORDS),
+    *(no(UNSEEN, status, CANNOT_TELL, pipe) for status in STATUSES for pipe in UNKNOWN),
+    *(yes("on your word", status, CANNOT_TELL, pipe, app_stopped=True) for status in STATUSES for pipe in UNKNOWN),
+    *(no(STOP, status, CANNOT_TELL, "open", app_stopped=word) for status in STATUSES for word in WORDS),
 )
 
 
 def named(case: Case) -> str:
     """Name a line by what it differs in."""
-    seen = {True: "alive", False: "no scanner", None: "cannot tell"}[case.running]
     flags = [word for word in ("app_stopped", "unschedule") if getattr(case, word)]
     due = "-due" if is_due(case.row, NOW) else ""
-    return "-".join([seen, case.pipe, case.status + due, *flags, *([] if case.started else ["fresh"])])
+    return "-".join([case.scanner, case.pipe, case.status + due, *flags, *([] if case.started else ["fresh"])])
 
 
 @pytest.mark.parametrize("case", TABLE, ids=named)
@@ -152,7 +168,7 @@ def test_each_line_of_the_table(case: Case) -> None:
     gate = may_write(
         case.row,
         now=NOW,
-        running=case.running,
+        running=RUNNING[case.scanner],
         pipe=case.pipe,
         app_stopped=case.app_stopped,
         unschedule=case.unschedule,
@@ -171,9 +187,9 @@ def test_each_line_of_the_table(case: Case) -> None:
         *((status, -HOUR, False) for status in STATUSES if status != "scheduled"),
     ],
 )
-def test_only_a_scheduled_row_falls_due_at_its_time(status: str, due_in: timedelta | None, due: bool) -> None:  # noqa: FBT001
+def test_only_a_scheduled_row_falls_due_at_its_time(status: str, due_in: timedelta | None, due: bool) -> None:
     """A row is due from its very moment on; a time that a started or ended row has kept says nothing."""
-    assert is_due(Case(True, "", status, True, "none", due_in=due_in).row, NOW) is due
+    assert is_due(yes("", status, ALIVE, "none", due_in=due_in).row, NOW) is due
 
 
 READER: Final = """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from dataclasses import replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +14,17 @@ from typer.testing import CliRunner
 
 from listmonk_doctor.cli import app
 from listmonk_doctor.demo.recording import open_recording
+from listmonk_doctor.diagnosis import scan
+from listmonk_doctor.diagnosis.catalogue import catalogue
 from listmonk_doctor.render import json_
+from tests.support.databases import IncidentDatabases
+from tests.support.schema_mutants import Mutant, described, mutants, places, written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.support.databases import Databases
 
 COMMANDS = ("scan", "examine", "repair", "undo", "history", "checks", "explain")
 RECORDINGS = (
@@ -137,3 +145,163 @@ def test_text_beyond_ascii_is_escaped_and_addresses_are_masked() -> None:
     assert written.isascii()
     assert "\x1b" not in written
     assert json.loads(written) == {"name": "\u202e j***@example.com\x1b[2J", "path": [1, None, True, 2.5]}
+
+
+UNIONS = {
+    "listmonk.running": "boolean null",  # null: cannot tell
+    "findings[].id": "integer null",  # null: one line that sums up many rows
+    "campaign.lists[].id": "integer null",  # null: the list is deleted
+    "campaign.lists[].optin": "string null",
+    "campaign.started_at": "string null",
+    "campaign.updated_at": "string null",
+    "campaign.send_at": "string null",
+    **{f"recipients.{group}.ids": "string null" for group in json_.GROUPS},  # null without --ids
+    "candidates[].ids": "string null",
+    "prefer": "string null",  # an open set of strategies, of which some have variants
+    "strategies[].prefer": "string null",
+    "strategies[].presumably": "object null",  # null: it adds nothing
+    "price.presumably": "object null",
+    "strategies[].refused": "string null",
+    "refused": "string null",
+    "strategy": "string null",  # null: none can be recommended
+    "price": "object null",
+    "lasts_seconds": "array null",
+    "undo_file": "string null",
+    "plan_file": "string null",
+    "undoes": "string null",
+    "undone_by": "string null",
+    "since": "string null",
+    "before": "string null",
+}
+"""The keys that are now this, now that: a schema takes either."""
+OPTIONAL = {
+    f"changes[].{when}.{column}" for when in ("before", "after") for column in ("status", "last_subscriber_id", "sent")
+}
+"""The keys that may be missing: a change of a campaign's row names only the columns that change."""
+NOT_SEEN = {
+    "repair": ("campaigns[].findings[].", "changes[].after.list_", "changes[].after.campaign_id", "changes[].after.id"),
+    "examine": ("changes[].after.list_", "changes[].after.campaign_id", "changes[].after.id"),
+    "undo": ("failed[].", "changes[].before.list_", "changes[].before.campaign_id", "changes[].before.id"),
+}
+"""What shares its shape with others but never occurs: a repair does not scan the campaigns that it is told and puts
+no list back, an undo runs no check and takes no list away."""
+
+Outputs = dict[str, list[Any]]
+
+
+def break_one_check(patch: pytest.MonkeyPatch) -> None:
+    """Give one check a statement that the server refuses."""
+    broken = b"SELECT 1 / (id - id) FROM campaigns;\n"
+    checks = tuple(replace(each, sql=broken) if each.code == "LM109" else each for each in catalogue())
+    patch.setattr(scan, "catalogue", lambda: checks)
+
+
+@pytest.fixture(scope="module")
+def outputs(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outputs]:
+    """Give real outputs by command and kind ("repair from a plan"), each valid by its schema."""
+    printed: Outputs = defaultdict(list)
+    made = IncidentDatabases(databases)
+    folder = tmp_path_factory.mktemp("outputs")
+
+    def add(kind: str, dsn: str, *arguments: str) -> None:
+        printed[kind].append(said(kind.partition(" ")[0], dsn, *arguments))
+
+    def read(dsn: str, campaign: str) -> None:
+        add("scan", dsn)
+        add("examine", dsn, campaign, "--ids", "--no-look")
+        add("examine", dsn, campaign, "--no-look")
+        add("repair", dsn, campaign, "--no-look")
+
+    for name in ("seed-v4.1.0", "kill9-v6.2.0", "scheduled-nobody-v4.1.0", "unknown-messenger-v6.2.0"):
+        dsn = made(name)
+        for campaign in open_recording(name).incident["campaigns"]:
+            read(dsn, campaign)
+    with pytest.MonkeyPatch.context() as patch:
+        break_one_check(patch)
+        read(made("seed-v4.1.0"), "2")
+        add("repair", made("seed-v4.1.0"))
+    detached, dsn = made("deleted-list-v6.0.0"), made("paused-killed-v5.0.3")
+    add("examine of lists", detached, "2", "--no-look")
+    options = ("--apply", "--yes", "--undo-out", str(folder))
+    add("repair of lists", detached, "2", "--strategy", "detach-list", *options)
+    plan = str(folder / "plan.json")
+    add("repair", dsn, "2", "--plan-out", plan)
+    add("repair from a plan", dsn, "--plan", plan)
+    add("repair from a plan", dsn, "--plan", plan, *options)
+    add("history", dsn)
+    add("undo", dsn)
+    add("undo", dsn, "--apply", "--yes")
+    add("repair", dsn, "2", *options)
+    add("repair of nothing", dsn, "2", "--strategy", "accept", "--reason", "it may stay so", *options)
+    add("history", dsn)
+    add("undo of nothing", dsn)
+    add("history of lists", detached)
+    add("undo of lists", detached, "--apply", "--yes")
+    add("history of lists", detached)
+    for arguments in (["checks"], ["explain", "LM101"]):
+        listed = CliRunner().invoke(app, [*arguments, "--format", "json"])
+        printed[arguments[0]].append(json.loads(listed.stdout))
+    yield printed
+    made.drop()
+
+
+@pytest.fixture(scope="module")
+def taken(outputs: Outputs) -> dict[str, list[Mutant]]:
+    """Give the spoilt outputs that the schemas take all the same, by command."""
+    found: dict[str, list[Mutant]] = {command: [] for command in COMMANDS}
+    for kind, documents in outputs.items():
+        command = kind.partition(" ")[0]
+        validator = jsonschema.Draft202012Validator(schema(command))
+        done: set[tuple[str, str]] = set()
+        for document in documents:
+            validator.validate(document)
+            found[command] += [each for each in mutants(document, done) if validator.is_valid(each.document)]
+    return found
+
+
+def within(path: str) -> str:
+    """Return a path within what it belongs to: a change, a campaign of a run, a run, a check; else as it is."""
+    before, change, after = path.rpartition("changes[].")
+    if change:
+        return change + after
+    return before + next((path.removeprefix(of) for of in ("campaigns[].", "runs[].", "checks[].") if of in path), path)
+
+
+def test_a_schema_refuses_whatever_lacks_a_key_or_has_another_type(taken: dict[str, list[Mutant]]) -> None:
+    """Each key of real outputs is taken away and made of another type; only what is named above is taken."""
+    loose = {
+        (command, each.path, each.was, each.became)
+        for command, found in taken.items()
+        for each in found
+        if not {each.was, each.became} <= set(UNIONS.get(within(each.path), "").split())
+        and not (each.became == "missing" and within(each.path) in OPTIONAL)
+    }
+    assert sorted(loose) == []
+
+
+def test_all_causes_and_leaving_it_as_it_is_are_always_there(outputs: Outputs) -> None:
+    """An examination without one of the causes, or without the strategy "nothing", is refused."""
+    validator = jsonschema.Draft202012Validator(schema("examine"))
+    document = outputs["examine"][0]
+    others = [each for each in document["strategies"] if each["strategy"] != "nothing"]
+    assert len(others) == len(document["strategies"]) - 1
+    assert not validator.is_valid(document | {"strategies": others})
+    assert not validator.is_valid(document | {"causes": document["causes"][1:]})
+
+
+def test_no_exception_is_without_need(taken: dict[str, list[Mutant]]) -> None:
+    """A key that is named as optional, or as now this, now that, is one by its schema."""
+    every = [each for found in taken.values() for each in found]
+    assert {within(each.path) for each in every if each.became == "missing"} == OPTIONAL
+    assert {within(each.path) for each in every if each.became != "missing"} == set(UNIONS)
+
+
+def test_whatever_a_schema_describes_is_printed(outputs: Outputs) -> None:
+    """And so was spoilt: no key is described that no output has."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    for kind, documents in outputs.items():
+        seen[kind.partition(" ")[0]] |= {written(steps) for each in documents for steps, _ in places(each)}
+    for command in COMMANDS:
+        unseen = described(schema(command)) - seen[command]
+        assert not {path for path in unseen if not any(known in path for known in NOT_SEEN.get(command, ()))}
+        assert all(any(known in path for path in unseen) for known in NOT_SEEN.get(command, ())), command

@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from listmonk_doctor import __version__
 from listmonk_doctor.commands._options import STATE
@@ -32,16 +32,19 @@ def askable() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def may_apply(output: Format | None, *, yes: bool, saved: bool) -> None:
+SAVE_FIRST: Final = (
+    "Add --yes; or save the plan with --plan-out FILE, look at it, and apply it with --plan FILE --apply."
+)
+LOOK_FIRST: Final = "Look at what it would change by leaving out --apply; then add --yes."
+
+
+def may_apply(output: Format | None, *, yes: bool, saved: bool, hint: str = SAVE_FIRST) -> None:
     """Raise UsageError where nobody can be asked, and neither --yes nor a plan file (`saved`) has answered.
 
-    Somebody who reads JSON or CSV is shown no plan, so is not asked either.
+    Somebody who reads JSON or CSV is shown no plan, so is not asked either. `hint` is the way out.
     """
     if not (yes or saved or (askable() and for_people(output))):
-        raise UsageError(
-            "There is nobody to ask, so nothing was applied.",
-            hint="Add --yes; or save the plan with --plan-out FILE, look at it, and apply it with --plan FILE --apply.",
-        )
+        raise UsageError("There is nobody to ask, so nothing was applied.", hint=hint)
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -75,7 +78,8 @@ def show_and_write(  # noqa: PLR0913 - what was asked for
     result = run(database, plans, undo_out=undo_out, app_stopped=app_stopped)
     done = told(report, result)
     print_report(done, output, database.again, brief=True)
-    return int(worst(result.code, *(ExitCode.FAILED for each in done.outcomes if each.refused)))
+    partly = bool(done.failed) or any(each.refused for each in done.outcomes)
+    return int(worst(result.code, ExitCode.FAILED if partly else ExitCode.OK))
 
 
 def _question(report: RunReport, plans: Sequence[Plan]) -> str:

@@ -57,7 +57,7 @@ def tell(message: str, hint: str = "") -> None:
         say(("Hint: " if index == 0 else "      ") + line)
 
 
-def _closed_pipe() -> ExitCode:
+def closed_pipe() -> ExitCode:
     """Point stdout nowhere, so that the interpreter's last flush does not complain either."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -94,13 +94,13 @@ def _tell_bug(error: Exception) -> ExitCode:
     return ExitCode.FAILED
 
 
-def report(error: Exception) -> int:
+def report(error: Exception) -> int:  # noqa: PLR0911 - one return per kind of failure
     """Tell any failure to the user and return the exit code it stands for."""
     if isinstance(error, DoctorError):
         tell(error.message, error.hint)
         return int(error.code)
     if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno == errno.EPIPE):
-        return _closed_pipe()
+        return closed_pipe()
     if isinstance(error, typer.Abort):
         return EXIT_INTERRUPTED
     if callable(words := getattr(error, "format_message", None)):
@@ -108,6 +108,10 @@ def report(error: Exception) -> int:
         return int(ExitCode.USAGE)
     if _database(error):
         return int(_tell_database(error))
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT):
+        closed_pipe()
+        tell(f"The output could not be written: {error.strerror}.", STATE.written or "Nothing was changed.")
+        return int(ExitCode.FAILED)
     return int(_tell_bug(error))
 
 

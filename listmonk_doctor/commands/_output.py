@@ -7,6 +7,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
+from listmonk_doctor.commands._failures import closed_pipe
 from listmonk_doctor.commands._options import Format
 
 if TYPE_CHECKING:
@@ -23,11 +24,17 @@ def chosen(asked: Format | None) -> Format:
 
 
 def emit(chunks: Iterable[str]) -> None:
-    """Write a result to stdout. What the terminal's encoding lacks is written as an escape."""
+    """Write a result to stdout. What the terminal's encoding lacks is written as an escape.
+
+    A reader that has gone (`| head`) is no error: what is done is done to its end, and the exit code is that of it.
+    """
     encoding = sys.stdout.encoding or "ascii"
-    for chunk in chunks:
-        sys.stdout.write(chunk.encode(encoding, "backslashreplace").decode(encoding))
-    sys.stdout.flush()
+    try:
+        for chunk in chunks:
+            sys.stdout.write(chunk.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        closed_pipe()
 
 
 def show(page: Document, style: Format) -> None:

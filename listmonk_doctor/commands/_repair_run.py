@@ -11,8 +11,8 @@ from listmonk_doctor.commands._options import Format
 from listmonk_doctor.commands._output import emit
 from listmonk_doctor.commands._reporting import code_of, print_report
 from listmonk_doctor.commands._session import opened, warn_if_newer, writable
-from listmonk_doctor.errors import ExitCode, UsageError, worst
-from listmonk_doctor.render.outcome import Outcome, RunReport
+from listmonk_doctor.errors import ExitCode, UsageError
+from listmonk_doctor.render.outcome import RunReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from listmonk_doctor.commands._options import Prefer, Where
     from listmonk_doctor.commands._session import Database
+    from listmonk_doctor.render.outcome import Outcome
 
 UNDO_HEAD: Final = r"""
 -- The undo follows, for later: keep all that comes after the next line as a file of its own. psql reads no further.
@@ -120,8 +121,9 @@ def run(asked: Request, where: Where) -> int:
         if asked.sql:
             return _print_sql(database, made, asked.undo_out)
         if asked.plan_out is not None:
-            _save(made, asked.plan_out)
-        report = RunReport("repair", tuple(made), plan_file=asked.plan_out or asked.plan)
+            _save(made.outcomes, asked.plan_out)
+        plan_file = asked.plan_out or asked.plan
+        report = RunReport("repair", tuple(made.outcomes), plan_file=plan_file, failed=made.failed)
         if not asked.apply:
             print_report(report, asked.output, database.again + _flags(asked))
             return code_of(report)
@@ -144,12 +146,12 @@ def _flags(asked: Request) -> str:
     return "".join(given)
 
 
-def _made(database: Database, asked: Request) -> list[Outcome]:
+def _made(database: Database, asked: Request) -> _repairing.Made:
     """Return what is to be done: what a saved plan says, else what is planned now."""
     if asked.plan is not None:
         from listmonk_doctor.repair import planfile
 
-        return [_repairing.of_plan(each) for each in planfile.read(asked.plan)]
+        return _repairing.Made([_repairing.of_plan(each) for each in planfile.read(asked.plan)])
     wanted = _repairing.Wanted(asked.strategy, asked.prefer, asked.reason, moment(asked.until))
     return _repairing.outcomes(
         database,
@@ -170,7 +172,7 @@ def _save(made: list[Outcome], path: Path) -> None:
         planfile.write(plans, path)
 
 
-def _print_sql(database: Database, made: list[Outcome], undo_out: Path | None) -> int:
+def _print_sql(database: Database, made: _repairing.Made, undo_out: Path | None) -> int:
     """Print the scripts of the plans, and their undo: to a file if one is named, else where psql does not read on."""
     import uuid
 
@@ -180,7 +182,7 @@ def _print_sql(database: Database, made: list[Outcome], undo_out: Path | None) -
 
     run_id = str(uuid.uuid4())
     undo: list[str] = []
-    for each in made:
+    for each in made.outcomes:
         if each.plan is None:
             say(f"Campaign {each.campaign_id} is left out: {each.refused or 'there is nothing to change'}.")
             continue
@@ -194,4 +196,5 @@ def _print_sql(database: Database, made: list[Outcome], undo_out: Path | None) -
         say(f"The undo script is {path}")
     elif undo:
         emit([UNDO_HEAD, "\n".join(undo)])
-    return int(worst(*(ExitCode.FAILED if each.refused else ExitCode.OK for each in made)))
+    partly = bool(made.failed) or any(each.refused for each in made.outcomes)
+    return int(ExitCode.FAILED if partly else ExitCode.OK)

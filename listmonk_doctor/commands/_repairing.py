@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from listmonk_doctor.commands._failures import say
-from listmonk_doctor.commands._scanning import scanned
+from listmonk_doctor.commands._scanning import scanned, tell_failed
 from listmonk_doctor.commands._session import Database, diagnosed, found
 from listmonk_doctor.render.outcome import Outcome
 
 if TYPE_CHECKING:
+    from listmonk_doctor.diagnosis.findings import NotRun
     from listmonk_doctor.repair.plan import Diagnosis, Option, Plan
 
 DEFAULT_PREFER: Final = "no-duplicates"
@@ -18,10 +19,18 @@ UNKNOWN: Final = "it is not one of the repairs that this campaign allows"
 NOTHING_FITS: Final = "no repair can be recommended; the prices are there to choose by"
 
 
-def suspects(database: Database) -> list[int]:
-    """Return the campaigns of which a scan says more than an info, the worst first."""
-    loud = (each for each in scanned(database).findings if each.table == "campaigns" and each.severity != "info")
-    return list(dict.fromkeys(each.id for each in loud if each.id is not None))
+class Made(NamedTuple):
+    """What is to be done to each campaign, and the checks that failed when campaigns were looked for."""
+
+    outcomes: list[Outcome]
+    failed: tuple[NotRun, ...] = ()
+
+
+def suspects(database: Database) -> tuple[list[int], tuple[NotRun, ...]]:
+    """Return the campaigns of which a scan says more than an info, the worst first, and the checks that failed."""
+    report = scanned(database)
+    loud = (each for each in report.findings if each.table == "campaigns" and each.severity != "info")
+    return list(dict.fromkeys(each.id for each in loud if each.id is not None)), report.failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +102,31 @@ def outcomes(  # noqa: PLR0913 - what the command line says
     exactly: bool,
     wait: bool,
     app_stopped: bool,
-) -> list[Outcome]:
+) -> Made:
     """Return what a repair would do: to the campaign named, else to every suspect that has a recommended repair.
 
-    Where no suspect has one, all of them are returned with their prices; where some have none, stderr says which.
+    Where no suspect has one, all of them are returned with their prices; where some have none, or a check failed,
+    stderr says which.
     """
-    ids = suspects(database) if campaign is None else [found(database, campaign, exactly=exactly).id]
+    failed: tuple[NotRun, ...] = ()
+    if campaign is None:
+        ids, failed = suspects(database)
+        tell_failed(failed)
+    else:
+        ids = [found(database, campaign, exactly=exactly).id]
     if not ids:
-        return []
+        return Made([], failed)
     prefer = wanted.prefer or DEFAULT_PREFER
     said = diagnosed(database, ids, prefer=prefer, wait=wait, app_stopped=app_stopped)
     made = [outcome(said[each], wanted) for each in ids if each in said]
     if campaign is not None:
-        return made
+        return Made(made)
     able = [each for each in made if each.option is not None and each.option.strategy != "nothing"]
     unable = [each for each in made if each.option is None]
     if able and unable:
         names = ", ".join(str(each.campaign_id) for each in unable)
         say(f"Left out, since no repair can be recommended: campaign {names}. See: listmonk-doctor repair CAMPAIGN")
-    return able or unable
+    return Made(able or unable, failed)
 
 
 def of_plan(plan: Plan) -> Outcome:

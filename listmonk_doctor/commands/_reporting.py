@@ -21,12 +21,12 @@ def for_people(output: Format | None) -> bool:
 
 
 def code_of(report: RunReport) -> int:
-    """Return a dry run's exit code: 3 where something was refused, 4 where something would be written, else 0."""
+    """Return a dry run's exit code: 3 where something was refused or not checked, 4 where it would write, else 0."""
     codes = (
         ExitCode.FAILED if each.refused else ExitCode.WOULD_CHANGE if each.plan else ExitCode.OK
         for each in report.outcomes
     )
-    return int(worst(*codes))
+    return int(worst(*codes, *(ExitCode.FAILED for _ in report.failed)))
 
 
 def print_report(report: RunReport, output: Format | None, again: str, *, brief: bool = False) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from listmonk_doctor.commands._failures import say
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from listmonk_doctor.commands._session import Database
     from listmonk_doctor.diagnosis.catalogue import Check
-    from listmonk_doctor.diagnosis.findings import Finding, ScanReport
+    from listmonk_doctor.diagnosis.findings import Finding, NotRun, ScanReport
     from listmonk_doctor.diagnosis.report import Examination
     from listmonk_doctor.repair.journal import Acceptance
 
@@ -43,13 +45,26 @@ def findings_of(database: Database, seen: Examination) -> ScanReport:
     )
 
 
+def tell_failed(failed: Sequence[NotRun]) -> None:
+    """Say on stderr which checks failed: what they would have found is missing, and is not called well."""
+    for each in failed:
+        say(f"Error: the check {each.code} failed, so what it finds is not known: {each.because}")
+
+
 def _accepted(database: Database, findings: Sequence[Finding]) -> Sequence[Finding]:
-    """Return findings, those about accepted campaigns whose row has not moved as info, with the reason."""
+    """Return findings, those about accepted campaigns whose row has not moved as info, with the reason.
+
+    Where the journal is there and may not be read, all stay as loud as they are, and stderr says so.
+    """
     loud = {each.id for each in findings if each.table == "campaigns" and each.severity != "info"}
     if not loud:
         return findings
     from listmonk_doctor.repair import journal
 
+    if journal.state(database.conn) == "unreadable":
+        grants = journal.read_grants(database.conn.info.user)
+        say(f"Note: acknowledgements cannot be read, so what was accepted is reported: {grants}")
+        return findings
     known = journal.accepted(database.conn, database.schema)
     if not known:
         return findings

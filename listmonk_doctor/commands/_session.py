@@ -54,7 +54,9 @@ def opened(where: Where) -> Iterator[Database]:
     from listmonk_doctor.database.sources import resolve
 
     target = resolve(where.dsn, where.service, where.config, os.environ, Path.cwd())
-    STATE.secrets.update(target.secrets())
+    # A password that is also the name of the user or the database, as listmonk's default is, hides nothing.
+    shown = {value for key, value in target.conninfo.items() if key != "password"}
+    STATE.secrets.update(set(target.secrets()) - shown)
     if os.environ.get("PGPASSWORD"):
         STATE.secrets.add(os.environ["PGPASSWORD"])
     for warning in target.warnings:

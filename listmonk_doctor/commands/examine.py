@@ -10,6 +10,7 @@ from listmonk_doctor.commands import _options as opt
 from listmonk_doctor.commands.scan import code_of
 
 if TYPE_CHECKING:
+    from listmonk_doctor.diagnosis.findings import ScanReport
     from listmonk_doctor.repair.plan import Diagnosis
 
 
@@ -42,7 +43,7 @@ def examine(  # noqa: PLR0913 - one per option
     server is at work. Exits as scan does.
     """
     opt.STATE.say(verbose=verbose, quiet=quiet)
-    from listmonk_doctor.commands._scanning import findings_of
+    from listmonk_doctor.commands._scanning import findings_of, tell_failed
     from listmonk_doctor.commands._session import diagnosed, found, opened, warn_if_newer
 
     with opened(opt.Where(dsn, service, tuple(config or ()), schema, timeout)) as database:
@@ -51,11 +52,12 @@ def examine(  # noqa: PLR0913 - one per option
         said = diagnosed(database, [wanted.id], prefer=prefer, wait=not no_look, app_stopped=app_stopped)[wanted.id]
         report = findings_of(database, said.examination)
         said = replace(said, examination=replace(said.examination, findings=report.findings))
-        _print(said, output, database.again, ids=ids)
+        _print(said, report, output, database.again, ids=ids)
+        tell_failed(report.failed)
     return code_of(report, fail_on)
 
 
-def _print(said: "Diagnosis", output: opt.Format | None, again: str, *, ids: bool) -> None:
+def _print(said: "Diagnosis", report: "ScanReport", output: opt.Format | None, again: str, *, ids: bool) -> None:
     """Write the examination to stdout."""
     from listmonk_doctor.commands._output import chosen, emit, emit_json, show
 
@@ -63,7 +65,7 @@ def _print(said: "Diagnosis", output: opt.Format | None, again: str, *, ids: boo
     if style is opt.Format.JSON:
         from listmonk_doctor.render import json_
 
-        emit_json(json_.examine(said, ids=ids))
+        emit_json(json_.examine(said, report, ids=ids))
     elif style is opt.Format.CSV:
         from listmonk_doctor.render import csv_
 

@@ -41,7 +41,7 @@ def undo(  # noqa: PLR0913 - one per option
     if yes and not apply:
         raise UsageError("--yes answers the question that --apply asks; without --apply nothing is written.")
     if apply:
-        _applying.may_apply(output, yes=yes, saved=False)
+        _applying.may_apply(output, yes=yes, saved=False, hint=_applying.LOOK_FIRST)
     with opened(opt.Where(dsn, service, tuple(config or ()), schema, timeout)) as database:
         warn_if_newer(database)
         if apply:

@@ -35,8 +35,9 @@ def connect(
 ) -> Connection:
     """Open a session.
 
-    An application_name or connect_timeout in the source is kept. Nothing is prepared on the server and
-    nothing but the encoding is set for the session, so that a pooler in transaction mode is no obstacle.
+    An application_name or connect_timeout in the source is kept. Nothing is prepared on the server, and
+    nothing is set for the session but the encoding, and ISO as the style of dates where the database or the
+    role has another: poolers keep track of both, so that one in transaction mode is no obstacle.
     Raises ConnectionFailedError (or PrivilegeError) with one sentence and no password.
     """
     import psycopg
@@ -48,10 +49,20 @@ def connect(
         defaults["connect_timeout"] = str(CONNECT_TIMEOUT)
     parameters: dict[str, Any] = defaults | target.conninfo
     try:
-        return psycopg.connect(autocommit=autocommit, prepare_threshold=None, **parameters)
+        conn = psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
+        _read_dates(conn)
     except psycopg.Error as error:
         # The original is left out of the chain: it may quote the parameters.
         raise at_connect(error, target) from None
+    conn.autocommit = autocommit
+    return conn
+
+
+def _read_dates(conn: Connection) -> None:
+    """Set the style of dates that can be read, where the session begins with another (ALTER DATABASE ... SET)."""
+    style = conn.info.parameter_status("DateStyle") or ""
+    if not style.startswith("ISO"):
+        conn.execute("SET DateStyle = 'ISO'")
 
 
 def find_schema(conn: Connection, wanted: str | None = None) -> str:

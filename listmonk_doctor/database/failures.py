@@ -196,7 +196,8 @@ _IN_SESSION: Final = (
     _Failure(
         r"42P01|42703|42704",
         "The tables are not those of a listmonk that is known: {primary}.",
-        "Does the recorded version belong to these tables? `listmonk-doctor audit` compares them.",
+        "Do these tables belong to the version that listmonk recorded last (settings, key migrations)? An upgrade "
+        "that broke off is finished with listmonk's own --upgrade.",
         UnknownSchemaError,
     ),
     _Failure(

@@ -70,7 +70,7 @@ def _opening(schema: str | None, timeout: float) -> Composed:
     return sql.SQL(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off; "
         "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL lock_timeout = '2s'; "
-        "SET LOCAL statement_timeout = {timeout}; SET LOCAL TimeZone = 'UTC'{path}"
+        "SET LOCAL statement_timeout = {timeout}; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'{path}"
     ).format(timeout=sql.Literal(max(0, round(timeout * 1000))), path=path if schema else sql.SQL(""))
 
 

@@ -106,7 +106,7 @@ def account(figures: Figures, limits: Bounds) -> Account:
         audience_at_start=figures.at_start,
         audience_now=len(audience.now),
         sent=campaign.sent,
-        uncounted=Range(uncounted_low, max(0, copies - campaign.sent)),
+        uncounted=Range(uncounted_low - figures.slack, max(0, copies - campaign.sent) + figures.slack),
         mailed=limits.mailed,
         failed=Range(0, unsettled),
         departed_unmailed=Range(0, min(len(audience.departed) + figures.invisible, figures.at_start.high)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from listmonk_doctor.database import sqlfiles
 
@@ -13,13 +13,6 @@ if TYPE_CHECKING:
     from psycopg import Cursor
 
     from listmonk_doctor.listmonk.campaign import Campaign
-
-_READABLE: Final = b"""
-SELECT to_regclass('listmonk_doctor.entries') IS NOT NULL
-       AND has_schema_privilege('listmonk_doctor', 'USAGE') AND has_table_privilege('listmonk_doctor.entries', 'SELECT')
-FROM pg_catalog.pg_namespace WHERE nspname = 'listmonk_doctor'
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
@@ -41,8 +34,8 @@ class Repaired:
 
 def read_repaired(cur: Cursor[Any], campaigns: Mapping[int, Campaign]) -> dict[int, Repaired]:
     """Read what repairs of these campaigns overwrote, by id; nothing without a journal that may be read."""
-    cur.execute(_READABLE)
-    if not any(row[0] for row in cur.fetchall()):
+    cur.execute(sqlfiles.read("journal/state.sql"))
+    if not any(usable and tables and readable for usable, tables, readable, _ in cur.fetchall()):
         return {}
     cur.execute(sqlfiles.read("journal/standing.sql"), {"ids": list(campaigns)})
     rows: dict[int, list[Sequence[Any]]] = {}

@@ -202,9 +202,10 @@ def diagnosis(said: Diagnosis, *, ids: bool) -> Object:
     }
 
 
-def examine(said: Diagnosis, *, ids: bool = False) -> Object:
-    """Return the whole of `examine`."""
-    return {**_head("examine"), **diagnosis(said, ids=ids)}
+def examine(said: Diagnosis, report: ScanReport | None = None, *, ids: bool = False) -> Object:
+    """Return the whole of `examine`; `report` tells which checks did not run."""
+    checks = {"skipped": not_run(report.skipped), "failed": not_run(report.failed)} if report else {}
+    return {**_head("examine"), **diagnosis(said, ids=ids), **checks}
 
 
 def _outcome(outcome: Outcome, *, ids: bool) -> Object:
@@ -213,6 +214,8 @@ def _outcome(outcome: Outcome, *, ids: bool) -> Object:
         said = diagnosis(outcome.diagnosis, ids=ids)
     else:
         said = {"campaign": {"id": outcome.campaign_id, "name": outcome.campaign_name}}
+        if outcome.plan is not None and outcome.plan.undoes:
+            said = {"advice": list(outcome.advice), **said}
     done: Object = {
         "strategy": outcome.strategy,
         "prefer": outcome.prefer,
@@ -235,6 +238,7 @@ def run(report: RunReport, *, ids: bool = False) -> Object:
         "undo_file": report.undo_file,
         "plan_file": report.plan_file,
         "campaigns": [_outcome(each, ids=ids) for each in report.outcomes],
+        "failed": not_run(report.failed),
     }
 
 

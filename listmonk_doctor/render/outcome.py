@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from listmonk_doctor.diagnosis.eta import Duration
+    from listmonk_doctor.diagnosis.findings import NotRun
     from listmonk_doctor.repair.plan import Change, Diagnosis, Option, Plan
 
 
@@ -61,6 +62,8 @@ class RunReport:
     plan_file: Path | None = None
     asking: bool = False
     """Shown before the question whether to write it: how to apply it need not be said."""
+    failed: tuple[NotRun, ...] = ()
+    """Checks that failed while the campaigns to repair were looked for: others may need it, too."""
 
     @property
     def applied(self) -> bool:

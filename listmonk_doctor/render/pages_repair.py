@@ -168,6 +168,7 @@ def outcome_page(outcome: Outcome, now: datetime, again: str = "", *, undo: bool
     if outcome.diagnosis:
         here = f"listmonk-doctor repair {outcome.campaign_id}"
         blocks += doc.part("What to do now", [each for each in outcome.diagnosis.advice if here not in each])
+    blocks += doc.part("Once it is undone", outcome.advice)
     if outcome.refused:
         hint = (outcome.hint,) if outcome.hint else ()
         blocks += [doc.Heading("Refused", LEFT_ALONE, "bad"), doc.Lines((outcome.refused, *hint), "-")]
@@ -180,7 +181,6 @@ def outcome_page(outcome: Outcome, now: datetime, again: str = "", *, undo: bool
             blocks += doc.part("Why", (outcome.option.because,))
         blocks += price(outcome.option, outcome.diagnosis.examination)
         blocks += _compared(outcome)
-    blocks += doc.part("Once it is undone", outcome.advice)
     return (*blocks, *_saved_price(outcome), *_run(outcome, now), *_notes(outcome))
 
 
@@ -238,7 +238,8 @@ def _selected(able: list[Outcome]) -> str:
 def run(report: RunReport, now: datetime, again: str = "") -> doc.Document:
     """Return the page of a repair or an undo: each campaign, then what to do next."""
     if not report.outcomes:
-        return (doc.Heading("Nothing to repair", "no campaign has a repair that can be recommended"),)
+        known = ", as far as could be checked" if report.failed else ""
+        return (doc.Heading("Nothing to repair", f"no campaign has a repair that can be recommended{known}"),)
     blocks: list[doc.Block] = []
     if len(report.outcomes) > 1:
         together = counted(len(report.outcomes), "campaign")

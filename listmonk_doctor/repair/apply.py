@@ -195,7 +195,7 @@ def _opening(schema: str) -> Composed:
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {lock};"
         " SET LOCAL idle_in_transaction_session_timeout = {idle}; SET LOCAL statement_timeout = {statement};"
         " SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL TimeZone = 'UTC';"
-        " SET LOCAL search_path = {schema}, pg_temp"
+        " SET LOCAL DateStyle = 'ISO'; SET LOCAL search_path = {schema}, pg_temp"
     ).format(
         lock=sql.Literal(LOCK_TIMEOUT),
         idle=sql.Literal(IDLE_TIMEOUT),

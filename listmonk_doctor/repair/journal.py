@@ -149,6 +149,12 @@ def use_grants(role: str) -> str:
     )
 
 
+def read_grants(role: str) -> str:
+    """Return the GRANTs with which a role may read the journal."""
+    whom = ident(role)
+    return f"GRANT USAGE ON SCHEMA {SCHEMA} TO {whom}; GRANT SELECT ON ALL TABLES IN SCHEMA {SCHEMA} TO {whom};"
+
+
 def ident(name: str) -> str:
     """Return a name quoted as an SQL identifier."""
     from psycopg import sql
@@ -233,8 +239,7 @@ def history(conn: Connection, schema: str) -> tuple[Entry, ...]:
     if found == "unreadable":
         raise PrivilegeError(
             f"The role {conn.info.user} may not read the journal.",
-            hint=f"Its owner can grant it: GRANT USAGE ON SCHEMA {SCHEMA} TO {ident(conn.info.user)}; "
-            f"GRANT SELECT ON ALL TABLES IN SCHEMA {SCHEMA} TO {ident(conn.info.user)};",
+            hint=f"Its owner can grant it: {read_grants(conn.info.user)}",
         )
     return tuple(entry for entry in map(_entry, _read(conn, "journal/history.sql")) if entry.schema == schema)
 

@@ -6,7 +6,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from listmonk_doctor.database import sqlfiles
-from listmonk_doctor.repair import allowed, guards, journal, script_guards, statements
+from listmonk_doctor.repair import allowed, guards, journal, quoting, script_guards, statements
 from listmonk_doctor.repair.undo import reversed_plan
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '120s';
 SET LOCAL idle_in_transaction_session_timeout = '30s';
 SET LOCAL TimeZone = 'UTC';
+SET LOCAL DateStyle = 'ISO';
 SET LOCAL search_path = {schema}, pg_temp;
 DO {tag}
 DECLARE
@@ -114,8 +115,8 @@ def sql_script(  # noqa: PLR0913 - what only the caller knows
         "record": _record(plan, schema, run, version),
         "done": sql.Literal(f"campaign {plan.campaign_id}: done, run {run}"),
     }
-    parts["tag"] = sql.SQL(_tag("".join(part.as_string(None) for part in parts.values())))
-    body = sql.SQL(_TRANSACTION).format(**parts).as_string(None)
+    parts["tag"] = sql.SQL(_tag("".join(map(quoting.text, parts.values()))))
+    body = quoting.text(sql.SQL(_TRANSACTION).format(**parts))
     return _heading(plan, run, compared=audience is not None) + body
 
 

@@ -53,7 +53,8 @@ def checks() -> str:
     """Return the table of checks with the first sentence of what each finds."""
     rows = ["| code | name | severity | what it finds |", "|---|---|---|---|"]
     for check in catalogue():
-        first = re.split(r"(?<=[.:])\s", " ".join(check.text.split()))[0].removeprefix("What it finds. ")
+        words = " ".join(check.text.split()).removeprefix("What it finds: ")
+        first = re.split(r"(?<=\.)\s(?=[A-Z])", words)[0].rstrip(".").replace("|", "\\|")
         rows.append(f"| {check.code} | `{check.name}` | {check.severity} | {first} |")
     return "\n".join(rows)
 

