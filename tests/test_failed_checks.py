@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -31,7 +30,7 @@ def break_check(monkeypatch: pytest.MonkeyPatch) -> Break:
     """Give one check of the catalogue a statement that the server refuses."""
 
     def broken(code: str) -> None:
-        checks = tuple(replace(each, sql=BROKEN) if each.code == code else each for each in catalogue())
+        checks = tuple(each._replace(sql=BROKEN) if each.code == code else each for each in catalogue())
         assert checks != catalogue()
         monkeypatch.setattr(scan, "catalogue", lambda: checks)
 

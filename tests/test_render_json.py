@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -192,7 +191,7 @@ Outputs = dict[str, list[Any]]
 def break_one_check(patch: pytest.MonkeyPatch) -> None:
     """Give one check a statement that the server refuses."""
     broken = b"SELECT 1 / (id - id) FROM campaigns;\n"
-    checks = tuple(replace(each, sql=broken) if each.code == "LM109" else each for each in catalogue())
+    checks = tuple(each._replace(sql=broken) if each.code == "LM109" else each for each in catalogue())
     patch.setattr(scan, "catalogue", lambda: checks)
 
 

@@ -16,8 +16,8 @@ from listmonk_doctor.errors import DoctorError, ExitCode
 from listmonk_doctor.render.text import clean, visible
 
 _PASSWORDS: Final = (
-    (re.compile(r"(://[^/\s:@]*:)[^@\s/]+(?=@)"), r"\1***"),
-    (re.compile(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", re.IGNORECASE), r"\1***"),
+    (r"(://[^/\s:@]*:)[^@\s/]+(?=@)", r"\1***"),
+    (r"(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***"),
 )
 SQLSTATES: Final = {
     "57014": ("A statement took longer than it may.", "Allow it more time with --timeout SECONDS."),
@@ -37,7 +37,7 @@ def redact(text: str) -> str:
     for secret in sorted(STATE.secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     for pattern, instead in _PASSWORDS:
-        text = pattern.sub(instead, text)
+        text = re.sub(pattern, instead, text)
     return text
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from listmonk_doctor.commands._failures import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from listmonk_doctor.commands._session import Database
     from listmonk_doctor.diagnosis.catalogue import Check
@@ -17,12 +16,25 @@ if TYPE_CHECKING:
     from listmonk_doctor.repair.journal import Acceptance
 
 
-def scanned(database: Database, checks: Sequence[Check] | None = None) -> ScanReport:
-    """Scan all campaigns by these checks (None: all); what was accepted and has not moved since is info."""
+def scanned(
+    database: Database,
+    checks: Sequence[Check] | None = None,
+    meanwhile: Callable[[], object] | None = None,
+) -> ScanReport:
+    """Scan all campaigns by these checks (None: all); what was accepted and has not moved since is info.
+
+    `meanwhile` is called in a thread of its own while the server is at work.
+    """
     from listmonk_doctor.diagnosis.scan import in_order, scan
 
-    report = scan(database.conn, schema=database.schema, timeout=database.timeout, checks=checks)
-    return replace(report, findings=in_order(_accepted(database, report.findings)))
+    report = scan(
+        database.conn,
+        schema=database.schema,
+        timeout=database.timeout,
+        checks=checks,
+        meanwhile=meanwhile,
+    )
+    return report._replace(findings=in_order(_accepted(database, report.findings)))
 
 
 def findings_of(database: Database, seen: Examination) -> ScanReport:
@@ -70,7 +82,7 @@ def _accepted(database: Database, findings: Sequence[Finding]) -> Sequence[Findi
         return findings
     holding = _holding(database, {each: of for each, of in known.items() if each in loud})
     return [
-        replace(each, severity="info", detail=f"{each.detail} Accepted: {holding[each.id].reason}")
+        each._replace(severity="info", detail=f"{each.detail} Accepted: {holding[each.id].reason}")
         if each.table == "campaigns" and each.id in holding and each.severity != "info"
         else each
         for each in findings

@@ -6,9 +6,8 @@ import os
 import shlex
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from listmonk_doctor.commands._failures import say
 from listmonk_doctor.commands._options import STATE, Where
@@ -31,8 +30,7 @@ WAITING: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Database:
+class Database(NamedTuple):
     """An open session with a listmonk's database; `again` is what a next command needs to find the same one."""
 
     conn: Connection

@@ -1,7 +1,6 @@
 """Owns `scan`: all campaigns by all checks, in milliseconds."""
 
 # Typer reads the annotations at run time, so they are not postponed; what does the work is imported when it is run.
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,9 +48,16 @@ def scan(  # noqa: PLR0913 - one per option
 
     checks = _chosen(check, skip)
     with opened(opt.Where(dsn, service, tuple(config or ()), schema, timeout)) as database:
-        report = _scanning.scanned(database, checks)
+        report = _scanning.scanned(database, checks, _load_the_page)
         _print(report, output, fail_on, database.again)
     return code_of(report, fail_on)
+
+
+def _load_the_page() -> None:
+    """Import what draws a scan that is short: the server's work is used for it."""
+    import listmonk_doctor.commands._output
+    import listmonk_doctor.render.pages_scan
+    import listmonk_doctor.render.plain  # noqa: F401
 
 
 def code_of(report: "ScanReport", fail_on: str) -> int:
@@ -94,7 +100,7 @@ def _print(report: "ScanReport", output: opt.Format | None, fail_on: str, again:
 
     if opt.STATE.quiet:
         loud = tuple(each for each in report.findings if _ORDER.index(each.severity) >= _ORDER.index(fail_on))
-        show(pages_scan.scan_lines(replace(report, findings=loud)), opt.Format.PLAIN)
+        show(pages_scan.scan_lines(report._replace(findings=loud)), opt.Format.PLAIN)
     elif style is opt.Format.TERMINAL:
         show(pages_scan.scan(report, again), style)
     else:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from listmonk_doctor.database import sqlfiles
 from listmonk_doctor.diagnosis.findings import SEVERITIES, Severity
@@ -45,8 +44,7 @@ class MalformedCheckError(RuntimeError):
     """A file in sql/checks/ is not a check: a bug of the program, not of its user."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One check: what its file declares, its explanation, and its statement as it stands in the file.
 
     It is run for versions with `since` <= version < `before` (None: no bound). `text` is the explanation in

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from listmonk_doctor.diagnosis.findings import SEVERITIES, Finding, NotRun
@@ -138,8 +137,8 @@ def settle(found: Finding, seen: Examination | None) -> Finding:
     if seen is None or found.severity == "info" or found.table != "campaigns":
         return found
     if seen.verdict == "complete":
-        return replace(found, severity="info", detail=f"{found.detail} A closer look finds it complete.")
+        return found._replace(severity="info", detail=f"{found.detail} A closer look finds it complete.")
     proved = _PROVED_BY.get(found.code)
     if found.severity == "error" and proved is not None and not proved(seen):
-        return replace(found, severity="warning", detail=f"{found.detail} A closer look does not prove it.")
+        return found._replace(severity="warning", detail=f"{found.detail} A closer look does not prove it.")
     return found

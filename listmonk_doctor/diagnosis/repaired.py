@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from listmonk_doctor.listmonk.campaign import Campaign
 
+
 @dataclass(frozen=True, slots=True)
 class Repaired:
     """What the standing repairs of one campaign changed.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
+from threading import Thread
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from listmonk_doctor.database.connection import recorded_versions
@@ -14,7 +16,7 @@ from listmonk_doctor.listmonk.sessions import look_at
 from listmonk_doctor.listmonk.versions import NEWEST_KNOWN, OLDEST_READ, SCAN_SECONDS, Version, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from psycopg import Error
 
@@ -57,23 +59,40 @@ def run_checks(
     checks: Sequence[Check] | None = None,
     *,
     server: str = "",
+    meanwhile: Callable[[], object] | None = None,
 ) -> Ran:
     """Run checks in the cursor's transaction, whose search_path leads to listmonk's tables, in two round trips.
 
     `version` is the one recorded last, `checks` those to run (None: all; `catalogue.select` chooses). `server` tells
-    the checks whether a listmonk is scanning: "alive", "none", "unknown" ("": they look for themselves). Where one
-    fails they are run again one by one: it is reported and the others go on. Only a lost session is raised.
+    the checks whether a listmonk is scanning: "alive", "none", "unknown" ("": they look for themselves). `meanwhile` is
+    called in a thread of its own while the server is at work. Where a check fails they are run again one by one: it
+    is reported and the others go on. Only a lost session is raised.
     """
     chosen = catalogue() if checks is None else checks
     reasons = {check.code: check.not_for(version) for check in chosen}
     wanted = [check for check in chosen if reasons[check.code] is None]
     _prepare(cur, server)
-    answers = _run_together(cur, wanted) or [_run(cur, check) for check in wanted]
+    with _beside(meanwhile):
+        answers = _run_together(cur, wanted) or [_run(cur, check) for check in wanted]
     return Ran(
         findings=in_order([found for answer in answers if not isinstance(answer, NotRun) for found in answer]),
         skipped=tuple(NotRun(code, because) for code, because in reasons.items() if because is not None),
         failed=tuple(answer for answer in answers if isinstance(answer, NotRun)),
     )
+
+
+@contextmanager
+def _beside(do: Callable[[], object] | None) -> Iterator[None]:
+    """Do something in a thread of its own; its end is waited for."""
+    if do is None:
+        yield
+        return
+    thread = Thread(target=do, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _prepare(cur: Cursor, server: str) -> None:
@@ -153,24 +172,26 @@ def _closer(
     return look_closer(cur, findings, deeper)
 
 
-def scan(
+def scan(  # noqa: PLR0913 - most have a default
     conn: Connection,
     schema: str,
     timeout: float = DEFAULT_TIMEOUT,
     deeper: Deeper | None = examine_closely,
     checks: Sequence[Check] | None = None,
+    *,
+    meanwhile: Callable[[], object] | None = None,
 ) -> ScanReport:
     """Run the checks over all campaigns, in one snapshot and without waiting, and look closer at the suspects.
 
-    `schema` is listmonk's, `timeout` in seconds per statement, `checks` as for `run_checks`. `deeper` examines
-    suspects (None: nobody does); what it says can only lower a finding. The report's `running` is False or None:
-    one look proves no server.
+    `schema` is listmonk's, `timeout` in seconds per statement, `checks` and `meanwhile` as for `run_checks`.
+    `deeper` examines suspects (None: nobody does); what it says can only lower a finding. The report's `running` is
+    False or None: one look proves no server.
     Raises DoctorError as `snapshot` does, and UnknownSchemaError for a version that is not read.
     """
     with snapshot(conn, schema=schema, timeout=timeout) as cur:
         version = _readable(recorded_versions(cur)[-1])
         look = look_at(cur, SCAN_SECONDS)
-        ran = run_checks(cur, version, checks, server=_SERVER[look.standing])
+        ran = run_checks(cur, version, checks, server=_SERVER[look.standing], meanwhile=meanwhile)
         findings, failed, warnings = _closer(cur, ran.findings, deeper)
     newer = (
         (f"This listmonk ({version}) is newer than {NEWEST_KNOWN}, the newest whose behaviour is known.",)

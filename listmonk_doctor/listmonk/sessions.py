@@ -7,8 +7,7 @@ the session does something else. Watched on 4.1.0 and 6.2.0. All thresholds are 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from listmonk_doctor.database.sqlfiles import read
 
@@ -28,8 +27,7 @@ Standing = Literal["alive", "none", "probably", "cannot-tell"]
 STANDBY: Final = "this is a standby: the sessions of a listmonk server are at the primary"
 
 
-@dataclass(frozen=True, slots=True)
-class Backend:
+class Backend(NamedTuple):
     """One session that could be a listmonk's; `age` is in seconds since its state last changed.
 
     `kind`: scan and fetch are listmonk's own statements; hidden and untracked do not show theirs.
@@ -48,8 +46,7 @@ class Backend:
         return self.active or self.age < periods * period
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """What one look at the sessions says.
 
     `standing`: alive (a scan is being run at this moment), probably (its last scan is under 6 s old; another

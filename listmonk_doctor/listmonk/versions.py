@@ -6,7 +6,6 @@ The facts were read from the source at each release tag and checked against reco
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from listmonk_doctor.errors import UnknownSchemaError
@@ -53,8 +52,7 @@ def parse(tag: str) -> Version:
     return Version(int(found[1]), int(found[2]), int(found[3]))
 
 
-@dataclass(frozen=True, slots=True)
-class Behaviour:
+class Behaviour(NamedTuple):
     """One thing that listmonk does in the versions `since` <= version < `before` (None: no bound)."""
 
     name: str

@@ -6,8 +6,7 @@ block is taken as untrusted: the drawers clean it, so that no builder can forget
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
 Tone = Literal["plain", "strong", "dim", "good", "warn", "bad"]
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
+class Heading(NamedTuple):
     """A line that opens a part of the page; `note` is said beside it, more quietly."""
 
     text: str
@@ -24,8 +22,7 @@ class Heading:
     tone: Tone = "strong"
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
+class Lines(NamedTuple):
     """Sentences, one below the other; `bullet` stands before each ("" for none)."""
 
     items: tuple[str, ...]
@@ -33,15 +30,13 @@ class Lines:
     tone: Tone = "plain"
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """Names with their values."""
 
     rows: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """Rows under headers; the columns in `right` hold numbers and are set to the right, those in `whole` not folded."""
 
     headers: tuple[str, ...]
@@ -52,16 +47,14 @@ class Table:
     whole: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Diff:
+class Diff(NamedTuple):
     """One row's change, column by column: None before where there is no old value, None after where no new one."""
 
     title: str
     rows: tuple[tuple[str, str | None, str | None], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Strip:
+class Strip(NamedTuple):
     """The audience in id order as a line of cells; each cell and each legend entry names a group."""
 
     cells: tuple[str, ...]
@@ -69,8 +62,7 @@ class Strip:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A command as the reader would type it next, with what it does."""
 
     text: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from listmonk_doctor.render import document as doc
@@ -91,7 +90,7 @@ def _gathered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
         if len(several) > MOST_INFOS:
             first = several[0]
             detail = f"The first: {clean(first.detail)} --format json or csv lists them all."
-            shown.append(replace(first, id=None, label=f"{len(several):,} {first.table}", detail=detail))
+            shown.append(first._replace(id=None, label=f"{len(several):,} {first.table}", detail=detail))
     return tuple(shown)
 
 

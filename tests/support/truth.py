@@ -79,9 +79,7 @@ class TruthOf:
         return frozenset(person for person in self.at_start & self.now if not self.mails.get(person))
 
 
-def read_truth(
-    conn: Connection[Any], recording: Recording, campaign: int, *, worse: bool, shifted: int = 0
-) -> TruthOf:
+def read_truth(conn: Connection[Any], recording: Recording, campaign: int, *, worse: bool, shifted: int = 0) -> TruthOf:
     """Return the truth of one campaign of a recording in this database, in which `worse` shifted so many people."""
     rows = [row for row in recording.truth if row.campaign_id == campaign]
     now = frozenset(person for (person,) in conn.execute(NOW, (campaign,)).fetchall())
