@@ -36,6 +36,7 @@ class Request:
     campaign: str | None
     strategy: str | None
     prefer: Prefer | None
+    groups: tuple[str, ...] | None
     apply: bool
     yes: bool
     plan_out: Path | None
@@ -86,6 +87,11 @@ def check(asked: Request, strategies: Sequence[str]) -> None:
             "",
         ),
         (accepts and not asked.reason, "Say why it is accepted.", 'Add --reason "...": it is kept in the journal.'),
+        (
+            asked.groups is not None and asked.strategy != "follow-up",
+            "--group goes with --strategy follow-up.",
+            "",
+        ),
         (not accepts and (asked.reason or asked.until), "--reason and --until go with --strategy accept.", ""),
     )
     for is_wrong, message, hint in wrong:
@@ -94,6 +100,26 @@ def check(asked: Request, strategies: Sequence[str]) -> None:
     if asked.apply:
         _applying.may_apply(asked.output, yes=asked.yes, saved=asked.plan is not None)
     moment(asked.until)
+
+
+def groups_of(text: str | None) -> tuple[str, ...] | None:
+    """Return the groups of people that were named. Raises UsageError for one that nobody can be chosen from."""
+    from listmonk_doctor.repair.followup_sql import GROUPS
+
+    if text is None:
+        return None
+    named = tuple(word.strip().replace("-", "_") for word in text.split(","))
+    wrong = next((name for name in named if name not in GROUPS), None)
+    if wrong is not None:
+        why = {
+            "reached": "The reached were mailed, by proof.",
+            "newcomers": "Newcomers were never to get this mail.",
+            "departed": "The departed may not be mailed any more.",
+        }
+        raise UsageError(
+            why.get(wrong, f'There is no group "{wrong}".'), hint=f"A follow-up may be for {', '.join(GROUPS)}."
+        )
+    return named
 
 
 def moment(text: str | None) -> str | None:
@@ -152,7 +178,7 @@ def _made(database: Database, asked: Request) -> _repairing.Made:
         from listmonk_doctor.repair import planfile
 
         return _repairing.Made([_repairing.of_plan(each) for each in planfile.read(asked.plan)])
-    wanted = _repairing.Wanted(asked.strategy, asked.prefer, asked.reason, moment(asked.until))
+    wanted = _repairing.Wanted(asked.strategy, asked.prefer, asked.reason, moment(asked.until), asked.groups)
     return _repairing.outcomes(
         database,
         asked.campaign,

@@ -135,13 +135,14 @@ def found(database: Database, wanted: str, *, exactly: bool = False) -> Found:
         return find_campaign(cursor, wanted, exactly=exactly)
 
 
-def diagnosed(
+def diagnosed(  # noqa: PLR0913 - what the command line says
     database: Database,
     campaign_ids: Sequence[int],
     *,
     prefer: str,
     wait: bool = True,
     app_stopped: bool = False,
+    groups: Sequence[str] | None = None,
 ) -> dict[int, Diagnosis]:
     """Look at the server and the campaigns' rows, then diagnose the campaigns in one snapshot."""
     from listmonk_doctor.database.snapshot import snapshot
@@ -155,6 +156,7 @@ def diagnosed(
             server=server,
             prefer=cast("Prefer", str(prefer)),
             app_stopped=app_stopped,
+            groups=groups,
         )
     return {each: with_former(of, _former(database, of)) for each, of in said.items()}
 
