@@ -196,6 +196,7 @@ OF_FOLLOW_UPS = (
     "subscriber_ids",
 )
 NOT_SEEN = {
+    "history": ("changes[].after.subscriber_ids", "changes[].before.subscriber_ids"),
     "repair": (
         "campaigns[].findings[].",
         *(f"changes[].after.{name}" for name in ("list_id", "campaign_id", "id")),

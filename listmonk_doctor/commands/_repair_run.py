@@ -145,7 +145,7 @@ def run(asked: Request, where: Where) -> int:
             writable(database, allowed=asked.allow_unknown_version)
         made = _made(database, asked)
         if asked.sql:
-            return _print_sql(database, made, asked.undo_out)
+            return print_sql(database, made, asked.undo_out)
         if asked.plan_out is not None:
             _save(made.outcomes, asked.plan_out)
         plan_file = asked.plan_out or asked.plan
@@ -198,7 +198,7 @@ def _save(made: list[Outcome], path: Path) -> None:
         planfile.write(plans, path)
 
 
-def _print_sql(database: Database, made: _repairing.Made, undo_out: Path | None) -> int:
+def print_sql(database: Database, made: _repairing.Made, undo_out: Path | None) -> int:
     """Print the scripts of the plans, and their undo: to a file if one is named, else where psql does not read on."""
     import uuid
 

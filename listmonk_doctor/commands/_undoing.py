@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from listmonk_doctor.render.outcome import Outcome, RunReport
-from listmonk_doctor.repair.plan import ROW_LEFT_ALONE
+from listmonk_doctor.repair.plan import ROW_LEFT_ALONE, TENDING
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -61,7 +61,7 @@ def with_price(plan: Plan, said: Diagnosis) -> Plan:
 
 def priced(conn: Connection, plan: Plan) -> Plan | None:
     """Price the plan of an undo anew, in the transaction of `apply`; None where the campaign is gone."""
-    if not plan.changes:
+    if not plan.changes or plan.strategy in TENDING:
         return plan
     with conn.cursor() as cursor:
         said = diagnosis(cursor, plan, None)
@@ -89,6 +89,8 @@ def outcome(
     if moved:
         hint = "Since then something else was done with it, which an undo would destroy."
         return replace(base, refused=f"{'; '.join(moved)}.", hint=hint)
+    if plan.strategy in TENDING:
+        return base
     from listmonk_doctor.diagnosis.examine import read_figures
 
     figures = read_figures(cursor, [plan.campaign_id])[plan.campaign_id]

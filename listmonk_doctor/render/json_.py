@@ -225,7 +225,7 @@ def _outcome(outcome: Outcome, *, ids: bool) -> Object:
         "applied": outcome.applied,
         "changes": [change(each, ids=ids) for each in outcome.changes],
         "refused": outcome.refused or None,
-        "price": dict(outcome.plan.price) if outcome.plan else None,
+        "price": (dict(outcome.plan.price) if outcome.plan else None) or None,
         "lasts_seconds": [round(each, 1) for each in outcome.lasts] if outcome.lasts else None,
     }
     return {**said, **done}

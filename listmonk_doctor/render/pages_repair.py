@@ -207,7 +207,7 @@ def _after(report: RunReport, again: str) -> doc.Document:
     if report.undo_file:
         steps.append(f"The undo is also kept as a script: {report.undo_file}")
     blocks += doc.lines(steps)
-    if report.command == "repair" and report.run:
+    if report.command != "undo" and report.run:
         blocks.append(
             doc.Command(f"listmonk-doctor undo {report.run}{again}", "takes this run back; shows the price first")
         )
@@ -221,6 +221,8 @@ def _dry(report: RunReport, again: str) -> doc.Document:
         return ()
     if report.command == "undo":
         text = f"listmonk-doctor undo {report.of_run} --apply{again}"
+    elif report.command != "repair":
+        text = f"listmonk-doctor {report.command} {able[0].campaign_id} {_removing(able[0])}--apply{again}"
     elif report.plan_file:
         text = f"listmonk-doctor repair --plan {report.plan_file} --apply{again}"
     else:
@@ -231,6 +233,12 @@ def _dry(report: RunReport, again: str) -> doc.Document:
         doc.Lines((mind,)),
         doc.Command(text, "applies exactly what is shown above"),
     )
+
+
+def _removing(one: Outcome) -> str:
+    """Return the switch of a settle that removes the list."""
+    asked = one.plan is not None and one.plan.guards.get("follow_up", {}).get("remove_list")
+    return "--remove-list " if asked else ""
 
 
 def _selected(able: list[Outcome]) -> str:

@@ -157,7 +157,7 @@ def _check_refresh(plan: Plan) -> None:
             refuse("a refresh only takes people off the list of a follow-up")
         row = _row(plan, change, comes=False)
         _alike(change, row)
-        if row["status"] != "confirmed":
+        if row["status"] == "unsubscribed":
             refuse("a refresh takes off only those who would be mailed")
     if len({change.key["list_uuid"] for change in plan.changes}) > 1:
         refuse("a refresh is for one list")

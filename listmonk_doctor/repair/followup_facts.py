@@ -24,7 +24,8 @@ class FollowUp:
     """A follow-up that the journal knows and that was not taken back.
 
     `of_id`, `of_uuid`: the original; `uuid`, `list_uuid`: of the draft and its list. `id` and what follows is what the
-    draft has come to (None: it was deleted), `list_id` None: the list was removed; `settled` is the run of a settle.
+    draft has come to (None: it was deleted), `list_id` None: the list was removed; `settled` is the run of a settle,
+    `taken_off` holds the people of its refreshes.
     """
 
     run: str
@@ -44,11 +45,15 @@ class FollowUp:
     started_at: datetime | None
     list_id: int | None
     settled: str | None
+    taken_off: list[str]
 
     @property
     def people(self) -> BitMap:
-        """Whom it was made for."""
-        return members(self.subscriber_ids)
+        """Whom it is for: those it was made for, without those whom a refresh took off its list."""
+        found = members(self.subscriber_ids)
+        for each in self.taken_off:
+            found -= members(each)
+        return found
 
     @property
     def waiting(self) -> bool:

@@ -290,6 +290,8 @@ def why(change: Change) -> str:
     """Say what it means that a change did not touch the rows that it should."""
     if not is_special(change):
         return f"The row of {change.table} is not as the plan saw it"
+    if change.table == "subscriber_lists" and "created_at" in (change.after or {}):
+        return "Some of these people were deleted since, or are on the list again"
     if change.before is None:
         return {
             "lists": "The list could not be made",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from listmonk_doctor.listmonk.campaign import PROGRESS_COLUMNS
 from listmonk_doctor.listmonk.settings import GUARDED_KEYS
 from listmonk_doctor.listmonk.versions import parse
-from listmonk_doctor.repair.plan import ROW_LEFT_ALONE
+from listmonk_doctor.repair.plan import ROW_LEFT_ALONE, TENDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -158,7 +158,7 @@ def still(plan: Plan) -> bool:
     5 s (M7): what those scans move (BY_SCANS) is not compared. Its undo, and a plan without changes, are no exception.
     Nor does it have to where a follow-up is tended or taken back, which leaves the row alone.
     """
-    if plan.strategy in ROW_LEFT_ALONE and (plan.strategy != "follow-up" or plan.undoes is not None):
+    if plan.strategy in TENDING or (plan.strategy in ROW_LEFT_ALONE and plan.undoes is not None):
         return False
     return plan.strategy != "unschedule" or plan.undoes is not None
 

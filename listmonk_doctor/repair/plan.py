@@ -22,7 +22,9 @@ Strategy = Literal[
     "follow-up-settle",
 ]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
-ROW_LEFT_ALONE: frozenset[str] = frozenset({"follow-up", "follow-up-refresh", "follow-up-settle"})
+TENDING: frozenset[str] = frozenset({"follow-up-refresh", "follow-up-settle"})
+"""What is done to a follow-up that was made; the campaign of such a plan is the follow-up."""
+ROW_LEFT_ALONE: frozenset[str] = TENDING | {"follow-up"}
 """Strategies that change nothing of the campaign's row itself: taking them back cannot disturb a pipe."""
 Prefer = Literal["no-duplicates", "no-gaps"]
 
