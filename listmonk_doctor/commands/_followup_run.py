@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from listmonk_doctor.commands import _applying
-from listmonk_doctor.commands._failures import say
 from listmonk_doctor.commands._options import Format
 from listmonk_doctor.commands._reporting import code_of, print_report
 from listmonk_doctor.commands._session import found, opened, warn_if_newer, writable
@@ -45,11 +44,9 @@ def run(asked: Asked, where: Where) -> int:
         if asked.apply or asked.sql:
             writable(database, allowed=asked.allow_unknown_version)
         plan = _planned(database, asked)
-        outcome = Outcome(
-            plan.campaign_id, plan.campaign_name, changes=plan.changes, plan=plan if plan.changes else None
-        )
+        outcome = Outcome(plan.campaign_id, plan.campaign_name, changes=plan.changes, plan=plan)
         if not plan.changes:
-            say("There is nothing to change. " + " ".join(plan.notes))
+            outcome = Outcome(plan.campaign_id, plan.campaign_name, advice=plan.notes)
         report = RunReport(f"follow-up {asked.what}", (outcome,))
         if asked.sql:
             from listmonk_doctor.commands._repair_run import print_sql

@@ -90,7 +90,7 @@ def outcome(
         hint = "Since then something else was done with it, which an undo would destroy."
         return replace(base, refused=f"{'; '.join(moved)}.", hint=hint)
     if plan.strategy in TENDING:
-        return base
+        return replace(base, advice=followup_undo.warnings(plan))
     from listmonk_doctor.diagnosis.examine import read_figures
 
     figures = read_figures(cursor, [plan.campaign_id])[plan.campaign_id]

@@ -261,6 +261,10 @@ def run(report: RunReport, now: datetime, again: str = "") -> doc.Document:
         known = ", as far as could be checked" if report.failed else ""
         return (doc.Heading("Nothing to repair", f"no campaign has a repair that can be recommended{known}"),)
     blocks: list[doc.Block] = []
+    if report.command.startswith("follow-up") and not any(each.plan for each in report.outcomes):
+        (one,) = report.outcomes
+        name = f'campaign {one.campaign_id} "{shorten(clean(one.campaign_name), examined.NAME_WIDTH)}"'
+        return (doc.Heading("Nothing to change", name), *doc.lines(one.advice))
     if len(report.outcomes) > 1:
         together = counted(len(report.outcomes), "campaign")
         blocks.append(doc.Heading(f"{together}, one transaction each", f"run {report.run}" if report.run else ""))

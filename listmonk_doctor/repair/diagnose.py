@@ -88,13 +88,14 @@ def _diagnose(  # noqa: PLR0913 - what a diagnosis rests on
     if server is not None:
         pipe = server.pipes.get(figures.campaign.id, "not-looked")
         running, scanners, because = server.running, server.scanners, server.because
+    whole, figures = figures, followup.narrowed(figures, known)
     examination = examine(figures, running=running, scanners=scanners, pipe=pipe, because=because)
     case = Case(figures, bounds(figures), examination.recipients)
     setting = Setting(case, examination, prefer, app_stopped)
     found = with_followup(setting, known, options(setting), groups)
     told = replace(examination, happened=(*examination.happened, *followup.story(known)))
-    said = (*followup.advice(known), *advise(figures, examination, found))
-    return Diagnosis(_with_guards(told, figures), found, said)
+    said = followup.advised(known, advise(figures, examination, found))
+    return Diagnosis(_with_guards(told, whole), found, said)
 
 
 def _with_guards(examination: Examination, figures: Figures) -> Examination:

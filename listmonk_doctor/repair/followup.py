@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from listmonk_doctor.diagnosis.candidates import pinned
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pyroaring import BitMap
 
+    from listmonk_doctor.diagnosis.figures import Figures
     from listmonk_doctor.diagnosis.report import Examination, Recipients
     from listmonk_doctor.listmonk.campaign import Campaign
     from listmonk_doctor.repair.followup_facts import FollowUp, Known, Source
@@ -228,8 +229,27 @@ def story(known: Known) -> tuple[str, ...]:
     return tuple(told)
 
 
-def advice(known: Known) -> tuple[str, ...]:
-    """Return what to do about the follow-ups of a campaign, those first that wait for something."""
+def narrowed(figures: Figures, known: Known) -> Figures:
+    """Return the figures of a follow-up that was settled with the people that it was for as its audience.
+
+    Its row names the lists of its original since, which hold many more.
+    """
+    if known.is_of is None or not known.is_of.settled:
+        return figures
+    people = known.is_of.people
+    audience = figures.audience
+    sets = {each.name: getattr(audience, each.name) & people for each in fields(audience)}
+    return replace(figures, audience=replace(audience, **sets))
+
+
+def advised(known: Known, others: Sequence[str]) -> tuple[str, ...]:
+    """Return what to do about the follow-ups of a campaign, then the other advice: with one, only what not to do."""
+    told = _advice(known)
+    return (*told, *(each for each in others if not told or each.startswith("Do not")))
+
+
+def _advice(known: Known) -> list[str]:
+    """Return what each follow-up of a campaign waits for."""
     told = []
     for each in known.made:
         if each.waiting:
@@ -246,7 +266,7 @@ def advice(known: Known) -> tuple[str, ...]:
             )
         elif each.id is not None:
             told.append(f"A follow-up is on its way: campaign {each.id} is {each.status}.")
-    return tuple(told)
+    return told
 
 
 def recommended(option: Option, prefer: str, examination: Examination, others: Sequence[Option]) -> Option:

@@ -30,9 +30,7 @@ def with_followup(
     return (*made[:place], own, *made[place:])
 
 
-def _option(
-    setting: Setting, known: Known, others: Sequence[Option], groups: Sequence[str] | None
-) -> Option | None:
+def _option(setting: Setting, known: Known, others: Sequence[Option], groups: Sequence[str] | None) -> Option | None:
     """Return the follow-up of a finished, paused or cancelled campaign; None where there is nothing to follow up."""
     figures, examination = setting.case.figures, setting.examination
     campaign, recipients = figures.campaign, examination.recipients

@@ -70,3 +70,12 @@ def _list(made: dict[str, Change], put: int, row: tuple[Any, ...]) -> list[str]:
             "them as they were put there"
         )
     return found
+
+
+def warnings(plan: Plan) -> tuple[str, ...]:
+    """Return what holds once a refresh is taken back: whoever was taken off would be mailed again."""
+    if plan.strategy != "follow-up-refresh":
+        return ()
+    back = sum(followup_sql.expected(change) for change in plan.changes)
+    who = f"{back:,} people who left, or had the mail, are on the list of the follow-up again"
+    return (f"Do not press Start: {who}, and only the blocklisted among them are passed over. Refresh it first.",)

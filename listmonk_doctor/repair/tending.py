@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from pyroaring import BitMap
+
 from listmonk_doctor.database import sqlfiles
 from listmonk_doctor.diagnosis.account import bounds
 from listmonk_doctor.diagnosis.examine import read_figures
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from psycopg import Cursor
-    from pyroaring import BitMap
 
     from listmonk_doctor.diagnosis.figures import Figures
     from listmonk_doctor.listmonk.campaign import Campaign
@@ -88,8 +89,8 @@ def refresh(cur: Cursor[Any], tended: Tended) -> Plan:
     figures = read_figures(cur, [tended.original.id])[tended.original.id]
     groups = _subscriptions(cur, made.list_id)
     audience = figures.audience
-    on_list = audience.now - audience.now
-    changes, leaving = [], on_list
+    on_list, leaving = BitMap(), BitMap()
+    changes = []
     for alike, people in groups:
         if alike["status"] == "unsubscribed":
             continue
