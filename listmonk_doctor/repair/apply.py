@@ -279,6 +279,7 @@ def _price_again(conn: Connection, plan: Plan, job: _Job) -> None:
             f"Campaign {plan.campaign_id}: {plan.strategy} can no longer be defended as it was planned.",
             hint=refusals.again(plan),
         )
+    _stop_if(followup_undo.moved(plan, anew), plan)
     if statements.changes_text(anew, job.schema) != statements.changes_text(plan, job.schema):
         raise DriftError(
             f"Campaign {plan.campaign_id}: the same repair would change other columns or values now.",

@@ -265,6 +265,17 @@ def _typed(name: str, value: Any) -> Composed:
     return sql.SQL("{}{}").format(sql.Literal(value), sql.SQL(f"::{kind}" if kind else ""))
 
 
+def locked(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """Return the tables whose rows `locks` locks, each with a column that a role must be allowed to update for it."""
+    special = [change for change in plan.changes if is_special(change) and change.before is not None]
+    tables = (("lists", "name", "list_uuid"), ("campaigns", "status", "campaign_uuid"))
+    return tuple(
+        (table, column)
+        for table, column, key in tables
+        if any(key in each.key or each.table == table for each in special)
+    )
+
+
 def locks(plan: Plan) -> Iterator[Composed]:
     """Yield the statements that keep the lists and drafts still which a plan takes away from.
 

@@ -1,4 +1,4 @@
-"""Owns what stands in the way of taking a follow-up back: whatever has been done with its draft and list since."""
+"""Owns what has moved since a follow-up was planned or made: before it is written, and before it is taken back."""
 
 from __future__ import annotations
 
@@ -69,6 +69,22 @@ def _list(made: dict[str, Change], put: int, row: tuple[Any, ...]) -> list[str]:
             f"{put:,} people were put on list {number}, the follow-up's: {people:,} are on it now, {untouched:,} of "
             "them as they were put there"
         )
+    return found
+
+
+def moved(plan: Plan, anew: Plan) -> list[str]:
+    """Return what differs between a follow-up as it was planned and as it would be made now, in words."""
+    if plan.strategy != "follow-up" or plan.undoes is not None:
+        return []
+    then, now = ({each.table: each.after or {} for each in one.changes} for one in (plan, anew))
+    name, found = f"campaign {plan.campaign_id}", []
+    if then["campaigns"]["content"] != now.get("campaigns", {}).get("content"):
+        found.append(f"{name}: its content was edited since the plan was made")
+    if then.get("campaign_media") != now.get("campaign_media"):
+        found.append(f"{name}: its attachments were changed since the plan was made")
+    people = (then["subscriber_lists"], now.get("subscriber_lists", {"rows": 0}))
+    if people[0]["subscriber_ids"] != people[1].get("subscriber_ids"):
+        found.append(f"{name}: {people[0]['rows']:,} people were chosen, and it would be {people[1]['rows']:,} now")
     return found
 
 

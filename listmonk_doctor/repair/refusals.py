@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from listmonk_doctor.database import sqlfiles
 from listmonk_doctor.errors import ConnectionFailedError, DoctorError, DriftError, PrivilegeError, RefusedError
-from listmonk_doctor.repair import guards, journal
+from listmonk_doctor.repair import followup_sql, guards, journal
 
 if TYPE_CHECKING:
     import psycopg
@@ -53,6 +53,7 @@ def grants_for(plan: Plan, schema: str, role: str) -> tuple[str, ...]:
     columns = sorted(guards.changed_columns(plan)) or ["status"]  # locking a row asks for one column at least
     wanted = [("UPDATE ({})".format(", ".join(columns)), "campaigns")] if plan.changes else []
     wanted += [(_privilege(change), change.table) for change in plan.changes if not _own_row(change)]
+    wanted += [(f"UPDATE ({column})", table) for table, column in followup_sql.locked(plan)]
     wanted = list(dict.fromkeys(wanted)) or [("SELECT", "campaigns")]
     grants = [
         f"GRANT {what} ON {sql.Identifier(schema, table).as_string(None)} TO {journal.ident(role)};"
@@ -60,8 +61,7 @@ def grants_for(plan: Plan, schema: str, role: str) -> tuple[str, ...]:
     ]
     numbered = {"lists", "campaigns", "campaign_lists"} & {table for what, table in wanted if what == "INSERT"}
     grants += [
-        f"GRANT USAGE ON SEQUENCE {sql.Identifier(schema, f'{table}_id_seq').as_string(None)}"
-        f" TO {journal.ident(role)};"
+        f"GRANT USAGE ON SEQUENCE {sql.Identifier(schema, f'{table}_id_seq').as_string(None)} TO {journal.ident(role)};"
         for table in sorted(numbered)
     ]
     return tuple(grants)
