@@ -65,9 +65,7 @@ def settled(figures: Figures) -> bool:
         return False
     if figures.repaired and figures.repaired.missed > figures.slack:
         return False
-    hidden = max(0, len(figures.audience.sure) + len(figures.audience.left_during) - figures.campaign.to_send)
-    gap = figures.unexplained_gap
-    return 0 <= max(gap, 0) + hidden <= figures.slack and figures.gap >= 0 and figures.left_above <= figures.slack
+    return figures.shortfall <= figures.slack and figures.gap >= 0 and figures.left_above <= figures.slack
 
 
 def judge(figures: Figures) -> Verdict:

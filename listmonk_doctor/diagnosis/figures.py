@@ -96,6 +96,12 @@ class Figures:
             return max(0, self.gap - self.blocked_now) if self.gap > 0 else self.gap
         return self.gap
 
+    @cached_property
+    def shortfall(self) -> int:
+        """The unexplained gap, and whoever was in the audience without being counted in the last `to_send`."""
+        counted = len(self.audience.sure) + len(self.audience.left_during)
+        return max(0, self.unexplained_gap) + max(0, counted - self.campaign.to_send)
+
     # -- ranks ---------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -121,6 +127,24 @@ class Figures:
         if behaves("to-send-counts-blocklisted", self.versions):
             estimate += len(upto(self.audience.blocked_undated, self.campaign.ceiling))
         return self.campaign.to_send - estimate
+
+    @cached_property
+    def doubtful(self) -> int:
+        """People counted into the audience at the start although their dates leave it open.
+
+        Subscriptions that changed since; with a double opt-in list whoever left as well, as confirming has no date.
+        """
+        double = any(entry.optin == "double" for entry in self.campaign.lists)
+        return len(self.audience.undated) + (len(self.audience.left) if double else 0)
+
+    @cached_property
+    def rank_error(self) -> tuple[int, int]:
+        """By how much a rank by dates may be (too high, too low) if the dates and lists are as is assumed.
+
+        Too low by people whom the dates do not show (deleted since); too high where `to_send` is short of the dates by
+        more than left while it was sent.
+        """
+        return max(0, -self.residual - len(self.audience.left_during)), max(0, self.residual)
 
     def rank(self, last: int) -> Range:
         """Return how many of the audience at the start have an id <= last, whatever the undatable people were."""

@@ -150,7 +150,8 @@ def _nothing(setting: Setting) -> Option:
         because = "leaves it as it is: a server sends it within 5 s of its start"
         if not figures.audience.now:
             because = "leaves it as it is: nobody is in its audience; whoever joins its lists would be mailed at once"
-    presumably = _presumed(setting, EVERYBODY if figures.ended or hangs(figures) else figures.campaign.cursor)
+    over = status in ("finished", "cancelled") or hangs(figures)
+    presumably = _presumed(setting, EVERYBODY if over else figures.campaign.cursor)
     free = Gate(open=True, because="")
     return _option("nothing", price, free, because, recommended=healthy and not broken, presumably=presumably)
 
