@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.diagnosis.idsets import at_rank, between, count_upto, upto
 from listmonk_doctor.diagnosis.report import Block
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from pyroaring import BitMap
 
     from listmonk_doctor.diagnosis.figures import Figures
+
+
+PROOFS_NEEDED: Final = 3
+"""How many proofs in a block narrow it."""
 
 
 def largest_hole(figures: Figures) -> int:
@@ -57,7 +61,28 @@ def _stretch(figures: Figures, first_rank: int, last_rank: int, because: str, *,
     high = at_rank(lasting, last + 1) - 1 if last < len(lasting) else end
     low_id, high_id = max(low, 1), min(max(high, low), max(end, low))
     people = len(between(audience.members, low_id - 1, high_id))
-    return Block(low_id, high_id, first, last_rank, people, because)
+    block = Block(low_id, high_id, first, last_rank, people, because)
+    return _behind_proofs(figures, block) if dated else block
+
+
+def _behind_proofs(figures: Figures, block: Block) -> Block:
+    """Return a block without what its own proofs rule out.
+
+    What a stop loses is the end of the block, and single people up to the ragged front before that. So it begins
+    behind whoever is proved to have been mailed in the block, less the front. Two proofs may be false (a mail that was
+    forwarded, a test send that was opened late), the third from the end counts.
+    """
+    proofs = between(figures.audience.reached & figures.audience.possible, block.first_id - 1, block.last_id)
+    if len(proofs) < PROOFS_NEEDED:
+        return block
+    last = int(proofs[len(proofs) - PROOFS_NEEDED])
+    first = figures.rank_by_dates(last) - figures.settings.front - figures.rank_error[0] + 1
+    if first <= block.first_rank:
+        return block
+    low = max(block.first_id, at_rank(figures.audience.estimate, first))
+    people = len(between(figures.audience.members, low - 1, block.last_id))
+    because = f"{block.because}; {len(proofs):,} are proved to have been mailed in it" if block.because else ""
+    return Block(low, block.last_id, first, block.last_rank, people, because)
 
 
 def candidates(figures: Figures, at_most: int | None = None) -> tuple[Block, ...]:

@@ -57,6 +57,9 @@ def _known(figures: Figures, books: Account) -> Sentences:
         f"{len(figures.audience.reached):,} are proved to have been mailed by bounces, views or clicks"
         + (f"; {gone:,} of them have left since." if gone else "."),
     ]
+    if above := figures.proofs_above_cursor:
+        worth = "so the cursor is not believed" if above > figures.slack else "as few as the counters' noise may hide"
+        said.append(f"{_people(above)} above the cursor are proved to have been mailed, {worth}.")
     if len(figures.tail):
         said.append(f"{_people(len(figures.tail))} above the cursor were surely never fetched.")
     if figures.counts_fetched:
