@@ -44,10 +44,20 @@ def _lost(figures: Figures, live: Live) -> Judged:  # noqa: PLR0911 - one return
         return "ruled-out", f"{campaign.sent:,} were sent and the cursor stands at rank {rank:,}: no hole below it"
     most = f"one stop can lose up to {figures.settings.one_stop:,} (batch, queue and workers of today)"
     if figures.ended:
-        return "consistent", f"{figures.ahead:,} below the cursor are not counted as sent; {most}"
+        return "consistent", f"{figures.ahead:,} below the cursor are not counted as sent; {most}{_several(figures)}"
     if live_working(figures, live):
         return "consistent", f"{figures.ahead:,} are fetched and not counted yet; if it is stopped now, they are lost"
     return "consistent", f"{figures.ahead:,} are fetched and not counted as sent; {most}; a start now would skip them"
+
+
+def _several(figures: Figures) -> str:
+    """Say that one stop is not enough for what is short, where that is so; else nothing."""
+    settings = figures.settings
+    one = settings.one_stop + settings.flush
+    if figures.ahead <= one:
+        return ""
+    stops = -(-figures.ahead // one)
+    return f" and leave {settings.flush:,} uncounted, so it was stopped at least {stops} times, or mails failed too"
 
 
 def live_working(figures: Figures, live: Live) -> bool:
