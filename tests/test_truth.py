@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -70,3 +71,16 @@ def test_what_is_said_of_each_recording_is_true(
 def test_every_recording_is_here() -> None:
     """All recordings are there to be tried."""
     assert len(recordings()) == 39
+
+
+@pytest.mark.parametrize("name", recordings())
+def test_what_happened_is_never_ruled_out(incident_db: Any, name: str) -> None:
+    """No cause that was at work in a recording is ruled out for all of its campaigns; what never was is not proved."""
+    recording = open_recording(name)
+    seen = {found[0] for each in recording.incident["mechanisms"] if (found := re.match(r"M\d+", each))}
+    with psycopg.connect(incident_db(name), autocommit=True) as conn:
+        causes = [cause for said in diagnosed(conn, recording).values() for cause in said.examination.causes]
+    possible = {cause.code for cause in causes if cause.standing != "ruled-out"}
+    established = {cause.code for cause in causes if cause.standing == "established"}
+    assert seen <= possible
+    assert established <= seen | ({"M15"} if recording.version < "v3" else set())
