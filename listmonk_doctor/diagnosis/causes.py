@@ -242,6 +242,9 @@ _TABLE: Final[tuple[tuple[str, str, str | None, Judge], ...]] = (
 )
 """Code, name, the behaviour that a version must have (None: all versions), and the judge."""
 
+CAUSES: Final = tuple((code, name, behaviour) for code, name, behaviour, _ in _TABLE)
+"""Code, name and behaviour of every cause."""
+
 _HIDDEN_BY_REPAIR: Final = ("M1", "M2", "M9", "M10", "M17")
 """Causes whose marks a repair covers when it sets `sent` and the cursor."""
 
