@@ -48,33 +48,61 @@ class Case:
 
 
 def mailed_from(figures: Figures, cursor: int) -> BitMap:
-    """Return whom a Start from this cursor mails today: everybody above it, newcomers too.
+    """Return whom a Start from this cursor may mail today: everybody above it, newcomers too.
 
     A server up to 3.0.0 cuts the batch before it leaves the ineligible out: it stops at the first batch without
-    anybody to mail (M3). Of people with subscriptions that disagree it judges one arbitrary (M12); here they count
-    as mailed, and as nobody when a stretch is measured.
+    anybody to mail (M3). Of people with subscriptions that disagree it judges one arbitrary (M12): they count as
+    mailed here.
     """
+    return _until_a_stretch(figures, cursor, above(figures.audience.now, cursor))
+
+
+def mailed_surely(figures: Figures, cursor: int) -> BitMap:
+    """Return whom a Start from this cursor mails whichever subscription decides about people with several (M12)."""
     going = above(figures.audience.now, cursor)
+    return _until_a_stretch(figures, cursor, going - figures.audience.mixed if one_decides(figures) else going)
+
+
+def one_decides(figures: Figures) -> bool:
+    """Tell whether an arbitrary subscription decides about some people under the server of today (M12)."""
+    several = len(figures.campaign.lists) > 1 and bool(figures.audience.mixed)
+    return several and behaves("one-subscription-decides", figures.settings.version)
+
+
+def _until_a_stretch(figures: Figures, cursor: int, going: BitMap) -> BitMap:
+    """Return those of whom is mailed whose turn comes before a batch has nobody of them in it (M3)."""
     if not behaves("batch-cut-before-filter", figures.settings.version):
         return going
     ahead = above(figures.audience.fetchable | figures.audience.now, cursor)
-    certain = going - figures.audience.mixed
     position, last = 0, cursor
     while position < len(ahead):
         end = at_rank(ahead, position + figures.settings.batch_size)
-        batch = between(certain, last, end)
+        batch = between(going, last, end)
         if not batch:
             return upto(going, last)
         last = int(batch.max())
         position = int(ahead.rank(last))
-    return upto(going, max(last, int(going.max()) if going else 0)) if position >= len(ahead) else upto(going, last)
+    return going
 
 
 def price_from(case: Case, cursor: int) -> Price:
     """Price a Start from this cursor, without any assumption."""
+    most = _price(case, mailed_from(case.figures, cursor))
+    if not one_decides(case.figures):
+        return most
+    return _both(most, _price(case, mailed_surely(case.figures, cursor)))
+
+
+def _both(one: Price, other: Price) -> Price:
+    """Return the price that holds where either does."""
+    pairs = ((getattr(one, name), getattr(other, name)) for name in Price.__slots__)
+    return Price(*(Range(min(a.low, b.low), max(a.high, b.high)) for a, b in pairs))
+
+
+def _price(case: Case, mailed: BitMap) -> Price:
+    """Price a Start that mails these people."""
     figures, recipients = case.figures, case.recipients
     audience = figures.audience
-    mailed = mailed_from(figures, cursor)
     left_out = audience.now - mailed
     unproved = case.open_people
     never = recipients.never_fetched
@@ -133,7 +161,7 @@ def presume(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Presumed |
     no lost flush). People whom the dates do not show (the residual) widen it. None where it adds nothing.
     """
     figures = case.figures
-    if figures.counts_fetched or settled(figures):
+    if figures.counts_fetched or settled(figures) or one_decides(figures):
         return None
     audience, sent, residual = figures.audience, figures.campaign.sent, figures.residual
     early = at_rank(audience.estimate, sent - max(0, residual))
@@ -155,7 +183,7 @@ def presume_level(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Pres
     it, and so do the few above the cursor whom its noise may hide. None where it adds nothing.
     """
     figures = case.figures
-    if figures.repaired:
+    if figures.repaired or one_decides(figures):
         return None
     price = price_untouched(case) if cursor == EVERYBODY else price_from(case, cursor)
     left_out = case.open_people if cursor == EVERYBODY else case.open_people - mailed_from(figures, cursor)
