@@ -18,7 +18,7 @@ class Bounds:
     """Bounds on people, none of which needs an assumption.
 
     mailed: people of the audience at the start who got at least one mail; unmailed: members of today's audience
-    that may have been fetched and may not have been mailed (at most).
+    that may have been fetched and may not have been mailed (at most); overcount: mails that `sent` may count too many.
     """
 
     mailed: Range
@@ -37,7 +37,7 @@ def bounds(figures: Figures) -> Bounds:
     reached = len(audience.reached & audience.possible)
     fetched = figures.fetched
     most = min(figures.at_start.high, len(fetched) + figures.invisible)
-    overcount = 0 if settled(figures) else figures.settings.flush
+    overcount = figures.settings.flush
     if figures.repaired:  # what it added was never sent, and whoever it set the cursor back for may count twice
         overcount += figures.repaired.added
         overcount += len(between(figures.audience.possible, figures.repaired.below, figures.repaired.floor))
@@ -51,7 +51,8 @@ def bounds(figures: Figures) -> Bounds:
     unproved = len(members - audience.reached)
     unmailed = min(unproved, len(members) - max(0, least - departed))
     if settled(figures):
-        unmailed = min(unmailed, 2 * figures.slack + len(audience.undated))
+        hidden = max(0, figures.gap) + overcount  # what M13 is taken to explain, and what a doubled flush may hide
+        unmailed = min(unmailed, hidden + 2 * figures.slack + len(audience.undated))
     return Bounds(Range(least, most), max(0, unmailed), overcount)
 
 
@@ -109,7 +110,7 @@ def account(figures: Figures, limits: Bounds) -> Account:
         failed=Range(0, unsettled),
         departed_unmailed=Range(0, min(len(audience.departed) + figures.invisible, figures.at_start.high)),
         in_flight=Range(0, min(unsettled, limits.unmailed) if waiting else 0),
-        tail=Range(len(figures.tail), max(len(figures.tail), tail_high)),
+        tail=Range(len(figures.tail & audience.sure), max(len(figures.tail), tail_high)),
         lost=Range(0, limits.unmailed),
         cursor_trusted=figures.cursor_trusted,
     )

@@ -91,8 +91,11 @@ class Figures:
 
     @cached_property
     def unexplained_gap(self) -> int:
-        """The gap without the people that versions to 3.0.0 count although they are blocklisted (M13, assumed)."""
-        if behaves("to-send-counts-blocklisted", self.versions):
+        """The gap without the people that versions to 3.0.0 count although they are blocklisted (M13, assumed).
+
+        Each pick-up counts anew, so only where every version that may have sent it does so.
+        """
+        if all(behaves("to-send-counts-blocklisted", version) for version in self.versions):
             return max(0, self.gap - self.blocked_now) if self.gap > 0 else self.gap
         return self.gap
 

@@ -39,7 +39,7 @@ def upto(ids: BitMap, last: int) -> BitMap:
 
 def above(ids: BitMap, first: int) -> BitMap:
     """Return the members > first."""
-    return between(ids, first, 0xFFFFFFFF)
+    return between(ids, first, int(ids.max())) if ids else BitMap()
 
 
 def between(ids: BitMap, low: int, high: int) -> BitMap:
