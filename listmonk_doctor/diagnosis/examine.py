@@ -10,6 +10,7 @@ from listmonk_doctor.diagnosis.causes import Live, judge_causes
 from listmonk_doctor.diagnosis.figures import Figures
 from listmonk_doctor.diagnosis.groups import group
 from listmonk_doctor.diagnosis.idsets import read_audience
+from listmonk_doctor.diagnosis.recorded import Heard, hear
 from listmonk_doctor.diagnosis.repaired import read_repaired
 from listmonk_doctor.diagnosis.report import Examination
 from listmonk_doctor.diagnosis.story import tell
@@ -17,7 +18,7 @@ from listmonk_doctor.listmonk.facts import read_campaigns, read_settings
 from listmonk_doctor.listmonk.versions import behaves
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from psycopg import Cursor
@@ -25,8 +26,14 @@ if TYPE_CHECKING:
     from listmonk_doctor.diagnosis.report import Pipe
 
 
-def read_figures(cur: Cursor[Any], ids: Sequence[int]) -> dict[int, Figures]:
-    """Read rows, settings and audiences of campaigns in the cursor's transaction, by id; unknown ids are left out."""
+def read_figures(
+    cur: Cursor[Any], ids: Sequence[int], recordings: Mapping[int, Heard] | None = None
+) -> dict[int, Figures]:
+    """Read rows, settings and audiences of campaigns in the cursor's transaction, by id; unknown ids are left out.
+
+    `recordings` says, by id, what recordings of their progress mean. Raises RefusedError for one that contradicts
+    the row.
+    """
     settings = read_settings(cur)
     campaigns = read_campaigns(cur, ids)
     cur.execute("SELECT clock_timestamp()")
@@ -37,7 +44,9 @@ def read_figures(cur: Cursor[Any], ids: Sequence[int]) -> dict[int, Figures]:
         versions = settings.versions_between(campaign.started_at, now)
         cut_first = behaves("batch-cut-before-filter", (*versions, settings.version))
         audience = read_audience(cur, campaign, now=now, batch_cut_first=cut_first)
-        found[campaign.id] = Figures(campaign, settings, audience, now, repaired.get(campaign.id))
+        figures = Figures(campaign, settings, audience, now, repaired.get(campaign.id))
+        heard = (recordings or {}).get(campaign.id)
+        found[campaign.id] = hear(figures, heard) if heard is not None else figures
     return found
 
 
