@@ -75,3 +75,17 @@ def test_what_is_said_with_a_recording_is_true(
 ) -> None:
     """With everything recorded, the truth lies inside every range, group and price of every campaign."""
     hold(incident_db, name, tmp_path / "flight", everything, worse=worse)
+
+
+@pytest.mark.parametrize("part", ["first half", "second half", "a hole in the middle", "every fourth look"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_partial_recording_stays_true(incident_db: IncidentDatabases, tmp_path: Path, name: str, part: str) -> None:
+    """Whatever part of a campaign was recorded, nothing false is said of the rest."""
+    looks = len({poll.ts for poll in open_recording(name).polls})
+    keep = {
+        "first half": lambda number: number < looks // 2,
+        "second half": lambda number: number >= looks // 2,
+        "a hole in the middle": lambda number: not looks // 3 <= number < 2 * looks // 3,
+        "every fourth look": lambda number: number % 4 == 0,
+    }[part]
+    hold(incident_db, name, tmp_path / "flight", keep)

@@ -71,13 +71,14 @@ class Recorded:
 
 def _block(hole: Hole) -> Block:
     word = "died" if hole.certain else "may have died"
+    begins = f"it begins between ranks {hole.first.low:,} and {hole.first.high:,}"
     return Block(
         int(hole.most.min()),
         hole.last_id,
         hole.first.low,
         hole.first.low + len(hole.most) - 1,
         len(hole.most),
-        f"recorded: the sender {word} by {hole.by:%H:%M:%S} UTC; {len(hole.surely):,} of them surely not mailed",
+        f"recorded: the sender {word} by {hole.by:%H:%M:%S} UTC; {begins}",
     )
 
 
@@ -265,9 +266,10 @@ class _Reading:
         most = reach.fetched - reach.taken
         if not most:
             return None
-        first = count_upto(self.figures.audience.estimate, int(most.min()))
-        surely = reach.left
-        last = count_upto(self.figures.audience.estimate, int(surely.min()) if surely else life.high)
+        estimate = self.figures.audience.estimate
+        first, surely = count_upto(estimate, int(most.min())), reach.left
+        by_rate = self._left_from(life, life.died_by)
+        last = count_upto(estimate, min(by_rate, int(most.max()), int(surely.min()) if surely else by_rate))
         after = life.died_after or life.last_write
         by = life.died_by or self.meaning.timeline.ended
         return Hole(after, max(after, by), life.end == "died", most, surely, Range(first, max(first, last)), life.high)

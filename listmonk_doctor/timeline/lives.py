@@ -25,10 +25,11 @@ HIDDEN: Final = 4.5
 """Seconds between two looks from which on a death and a new life may lie between them."""
 SPEAKS: Final = 1.5
 """Seconds: a fetch that begins later than this behind a write is not the first of a pipe that this write opened."""
-SURELY: Final = 6.5
-"""Seconds of silence that an open pipe never leaves: a heartbeat, and more than a second."""
+SURELY: Final = 5.5
+"""Seconds of silence that an open pipe does not leave while no scan is held up: a period and a half second."""
+STOPPED: Final = ("paused", "cancelled")
 _PERIOD: Final = timedelta(seconds=SCAN_SECONDS)
-_AFTER_BEAT: Final = timedelta(seconds=SCAN_SECONDS + 1)
+_AFTER_BEAT: Final = timedelta(seconds=SURELY)
 _EXACT: Final = timedelta(milliseconds=100)
 
 
@@ -41,10 +42,12 @@ class Event:
 
     @property
     def after(self) -> datetime:
+        """It was committed after this moment."""
         return self.now.after
 
     @property
     def before(self) -> datetime:
+        """It was committed at this moment or before."""
         return self.now.before
 
     @property
@@ -54,22 +57,27 @@ class Event:
 
     @property
     def counted(self) -> int:
+        """By how much `sent` went up."""
         return self.now.sent - self.was.sent
 
     @property
     def moved(self) -> int:
+        """By how much the cursor moved."""
         return self.now.cursor - self.was.cursor
 
     @property
     def touched(self) -> bool:
+        """Whether `updated_at` moved, which a flush and a heartbeat leave alone."""
         return self.now.updated_at != self.was.updated_at
 
     @property
     def pressed(self) -> bool:
+        """Whether the status changed."""
         return self.now.status != self.was.status
 
     @property
     def finished(self) -> bool:
+        """Whether a clean-up called it finished."""
         return self.pressed and self.now.status == "finished"
 
     @property
@@ -90,8 +98,11 @@ class Event:
     @property
     def closes(self) -> bool:
         """Whether a pipe's clean-up wrote: finished, or the cursor set back or the rest counted after a stop."""
-        stopped = self.now.status in ("paused", "cancelled")
-        return self.finished or (stopped and self.touched and (self.moved < 0 or (bool(self.counted) and not self.pressed)))
+        if self.finished:
+            return True
+        rest = self.counted > 0 and self.now.status in STOPPED and not self.pressed
+        stopped = self.was.status in STOPPED or self.now.status in STOPPED
+        return self.touched and self.counted >= 0 and stopped and (self.moved < 0 or rest)
 
     @property
     def latest(self) -> datetime:
@@ -156,7 +167,8 @@ class Reader:
         for index, event in enumerate(self.events):
             self._step(index, event)
             if event.written or event.hidden:
-                self.writes.append((event.after, event.latest if event.moved and not event.hidden else event.before))
+                dated = event.moved and not event.counted and not event.hidden
+                self.writes.append((event.after, event.latest if dated else event.before))
         if self.life is not None:
             self.lives.append(self._still_open(self.life))
         if any(each.servers > 1 for each in self.timeline.sessions):
@@ -173,14 +185,14 @@ class Reader:
 
     def _step(self, index: int, event: Event) -> None:
         if self.life is not None:
-            self.life.stopped |= event.now.status in ("paused", "cancelled")
+            self.life.stopped |= event.now.status in STOPPED
             self.life.to_send = max(self.life.to_send, event.now.to_send)
         if event.hidden:
             self._hidden(event)
         elif event.counted < 0 or (event.moved < 0 and not event.closes):
             self._edited(event)
         elif self.overwriting and event.overwrites:
-            self._overwritten(index, event)
+            self._overwritten(event)
         elif event.moved > 0 and event.now.status != "scheduled":
             self._fetched(index, event)
             if event.finished:
@@ -214,12 +226,13 @@ class Reader:
     def _edited(self, event: Event) -> None:
         """Somebody else wrote the counter or the cursor back (a repair): what was open is over."""
         if self.life is not None:
-            self._die(event, event.before + timedelta(days=1))
+            self._die(event, event.before, certain=False)
         self._say(event, f"the row was edited: cursor {event.now.cursor}, sent {event.now.sent:,}")
 
-    def _overwritten(self, index: int, event: Event) -> None:
+    def _overwritten(self, event: Event) -> None:
         self.overwrites.append(Overwrite(event.after, event.before, event.was.cursor, event.now.cursor))
-        self._say(event, f"a run that sent nothing wrote {event.now.to_send:,} over the cursor {event.was.cursor:,} (M2)")
+        was, became = event.was.cursor, event.now.cursor
+        self._say(event, f"a run that sent nothing wrote {became:,}, which is `to_send`, over the cursor {was:,} (M2)")
         if self.life is None:
             return
         if self.life.begun and not self.life.mixed and self.life.sent_last == self.life.sent_first:
@@ -230,7 +243,8 @@ class Reader:
             self._die(event, event.latest - _PERIOD)
 
     def _fetched(self, index: int, event: Event) -> None:
-        verdict = self._verdict(index, event) if self.life is not None else ""
+        # Counted in the same second: the old process was alive, and a new one needs 5 s.
+        verdict = self._verdict(index, event) if self.life is not None and not event.counted else ""
         if self.life is not None and verdict:
             self._die(event, event.latest - _PERIOD, certain=verdict == "died")
         if self.life is None:

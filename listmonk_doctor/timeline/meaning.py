@@ -32,10 +32,11 @@ class Life:
     """One life of a pipe, as far as it was seen.
 
     `begun`: its beginning was seen, so that it fetched nobody up to `low`, and what it counted is
-    `sent_last - sent_first`; `to_send` is the largest count of its audience. `high` is the last id that was seen fetched. How it ended: "closed" (an orderly end:
-    `closed_at` is the highest id sent), "died" (it was killed, not later than `died_by`), "perhaps-died" (that cannot
-    be told from going on), "open" (it was there when the look ended), "unseen" (it ended, or not, while nobody looked).
-    `mixed`: what it counted may be another life's. `stopped`: it was paused or cancelled while it was open.
+    `sent_last - sent_first`; `to_send` is the largest count of its audience, `high` the last id that was seen fetched.
+    How it ended: "closed" (an orderly end: `closed_at` is the highest id sent), "died" (it was killed, not later than
+    `died_by`), "perhaps-died" (that cannot be told from going on), "open" (it was there when the look ended; `died_by`
+    is set where it would have beaten since), "unseen" (it ended, or not, while nobody looked). `mixed`: what it counted
+    may be another life's. `stopped`: it was paused or cancelled while it was open.
     """
 
     begun: bool

@@ -30,7 +30,8 @@ UPDATE campaigns SET status = %s, sent = %s, to_send = %s, last_subscriber_id = 
                      updated_at = %s, started_at = %s
 WHERE id = %s
 """
-SCAN = b"WITH camps AS (SELECT unnest(%s::int[]) AS id) UPDATE campaigns SET sent = sent FROM camps WHERE campaigns.id = camps.id"
+SCAN = b"""WITH camps AS (SELECT unnest(%s::int[]) AS id)
+UPDATE campaigns SET sent = sent FROM camps WHERE campaigns.id = camps.id"""
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Replay:
             server.close()
         self._servers.clear()
 
-    def _step(  # noqa: PLR0913 - what one step needs
+    def _step(  # noqa: PLR0913, PLR0917 - what one step needs
         self,
         conn: Connection[Any],
         polls: list[Poll],
