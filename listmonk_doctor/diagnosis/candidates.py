@@ -95,6 +95,8 @@ def candidates(figures: Figures, at_most: int | None = None) -> tuple[Block, ...
     the workers. Assumes the batch size of today, no clean pause in mid batch, an audience that did not change while
     sending. No assumption about the number of stops is needed.
     """
+    if figures.watched:
+        return figures.watched.blocks
     hole = largest_hole(figures) if at_most is None else at_most
     if hole == 0:
         return ()
@@ -150,7 +152,7 @@ def pinned(figures: Figures) -> Block | None:
     Needs stopped-once, never-started-over, no-failures, no-flush-lost-or-doubled. None where the shortfall is more
     than one stop can lose, or nothing is short.
     """
-    if not (figures.overwritten and figures.ended):
+    if not (figures.overwritten and figures.ended) or figures.watched:
         return None
     end = figures.rank_by_dates(figures.campaign.ceiling)
     short = end - figures.campaign.sent

@@ -10,6 +10,7 @@ from listmonk_doctor.diagnosis.audiences import asked, read_audiences
 from listmonk_doctor.diagnosis.causes import Live, judge_causes
 from listmonk_doctor.diagnosis.figures import Figures
 from listmonk_doctor.diagnosis.groups import group
+from listmonk_doctor.diagnosis.recorded import Heard, hear
 from listmonk_doctor.diagnosis.repaired import read_repaired
 from listmonk_doctor.diagnosis.report import Examination
 from listmonk_doctor.diagnosis.story import tell
@@ -17,7 +18,7 @@ from listmonk_doctor.listmonk.facts import read_campaigns, read_settings
 from listmonk_doctor.listmonk.versions import behaves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from psycopg import Cursor
@@ -26,12 +27,26 @@ if TYPE_CHECKING:
     from listmonk_doctor.diagnosis.report import Pipe
 
 
-def read_figures(cur: Cursor[Any], ids: Sequence[int], progress: Progress | None = None) -> dict[int, Figures]:
-    """Read rows, settings and audiences of campaigns in the cursor's transaction, by id; unknown ids are left out."""
-    return {figures.campaign.id: figures for figures in each_figures(cur, ids, progress)}
+def read_figures(
+    cur: Cursor[Any],
+    ids: Sequence[int],
+    recordings: Mapping[int, Heard] | None = None,
+    progress: Progress | None = None,
+) -> dict[int, Figures]:
+    """Read rows, settings and audiences of campaigns in the cursor's transaction, by id; unknown ids are left out.
+
+    `recordings` says, by id, what recordings of their progress mean. Raises RefusedError for one that contradicts
+    the row.
+    """
+    return {figures.campaign.id: figures for figures in each_figures(cur, ids, recordings, progress)}
 
 
-def each_figures(cur: Cursor[Any], ids: Sequence[int], progress: Progress | None = None) -> Iterator[Figures]:
+def each_figures(
+    cur: Cursor[Any],
+    ids: Sequence[int],
+    recordings: Mapping[int, Heard] | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Figures]:
     """Read campaigns as `read_figures` does, all in one pass, and yield them one at a time, by their starts.
 
     A hundred need little more memory than one if each is let go of before the next. `progress` is told how far the
@@ -48,7 +63,9 @@ def each_figures(cur: Cursor[Any], ids: Sequence[int], progress: Progress | None
         cut_first = behaves("batch-cut-before-filter", (*versions, settings.version))
         wanted.append(asked(campaign, now=now, batch_cut_first=cut_first))
     for campaign_id, audience in read_audiences(cur, wanted, progress):
-        yield Figures(campaigns[campaign_id], settings, audience, now, repaired.get(campaign_id))
+        figures = Figures(campaigns[campaign_id], settings, audience, now, repaired.get(campaign_id))
+        heard = (recordings or {}).get(campaign_id)
+        yield hear(figures, heard) if heard is not None else figures
 
 
 def examine(figures: Figures, *, running: bool | None, scanners: int, pipe: Pipe, because: str) -> Examination:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pyroaring import BitMap
 
     from listmonk_doctor.diagnosis.idsets import Audience
+    from listmonk_doctor.diagnosis.recorded import Recorded
     from listmonk_doctor.diagnosis.repaired import Repaired
     from listmonk_doctor.listmonk.campaign import Campaign
     from listmonk_doctor.listmonk.settings import Settings
@@ -30,7 +31,7 @@ class Figures:
     """One campaign's row, settings and audience, with what follows from them without any assumption.
 
     All ranks count people of the audience at the start. `now` is the database's clock, `repaired` what repairs that
-    still stand overwrote in the row.
+    still stand overwrote in the row, `recorded` what a recording of its progress says.
     """
 
     campaign: Campaign
@@ -38,6 +39,7 @@ class Figures:
     audience: Audience
     now: datetime
     repaired: Repaired | None = None
+    recorded: Recorded | None = None
 
     # -- what the versions do ------------------------------------------------------------------------------------
 
@@ -56,6 +58,22 @@ class Figures:
     def can_start_over(self) -> bool:
         """Whether the cursor may have been overwritten with a count while this was sent (3.0.0 to 6.0.0)."""
         return behaves("cursor-overwritten", self.versions)
+
+    @property
+    def watched(self) -> Recorded | None:
+        """The recording, where it covers everything from before the first batch until now; None elsewhere."""
+        return self.recorded if self.recorded is not None and self.recorded.complete else None
+
+    @cached_property
+    def proved_unmailed(self) -> BitMap:
+        """Members below what counts as never fetched of whom a recording proves that they were not mailed."""
+        found = self.recorded.not_mailed if self.recorded else self.audience.now - self.audience.now
+        return found - self.audience.reached - self.tail
+
+    @property
+    def may_have_started_over(self) -> bool:
+        """Whether people may have been mailed twice by an overwritten cursor: a complete recording tells."""
+        return self.can_start_over if self.watched is None else self.watched.started_over
 
     @cached_property
     def cut_first(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from listmonk_doctor.diagnosis.account import settled
 from listmonk_doctor.diagnosis.candidates import candidates, in_hand, pinned, short_by_dates, union
 from listmonk_doctor.diagnosis.idsets import between, upto
+from listmonk_doctor.diagnosis.recorded import narrowed
 from listmonk_doctor.diagnosis.report import Recipients
 
 if TYPE_CHECKING:
@@ -40,19 +41,24 @@ def group(figures: Figures) -> Grouping:
     if figures.repaired:
         left, more = _left_by_repair(figures, rest)
         unknown, codes = unknown | left, (*codes, *more)
+    not_mailed = nobody
+    if figures.recorded:
+        told = narrowed(figures.recorded, rest, unknown, codes, blocks)
+        unknown, codes, blocks, not_mailed = told.unknown, told.codes, told.blocks, told.not_mailed
+        never, rest = never | told.never, rest - told.never - told.not_mailed
     unknown |= rest & audience.undated
     presumed = rest - unknown
     recipients = Recipients(
         reached=reached,
         failed=nobody,
-        not_mailed=nobody,
+        not_mailed=not_mailed,
         never_fetched=never,
         presumed_reached=presumed,
         unknown=unknown,
         newcomers=audience.newcomers,
         departed=audience.departed,
     )
-    needed = [*codes, *(["never-started-over"] if figures.can_start_over and (never or presumed) else [])]
+    needed = [*codes, *(["never-started-over"] if figures.may_have_started_over and (never or presumed) else [])]
     return Grouping(recipients, blocks, tuple(needed) if presumed or never else ())
 
 

@@ -125,6 +125,6 @@ def _unknowable(figures: Figures, books: Account, verdict: Verdict) -> Sentences
         )
     if figures.invisible:
         said.append(f"Up to {_people(figures.invisible)} of the audience at the start may have been deleted since.")
-    if figures.can_start_over and verdict != "complete":
+    if figures.may_have_started_over and verdict != "complete":
         said.append("Whether an earlier overwritten cursor made it start over cannot be seen in the row.")
     return tuple(said)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from psycopg import Cursor
 
     from listmonk_doctor.diagnosis.figures import Figures
+    from listmonk_doctor.diagnosis.recorded import Heard
     from listmonk_doctor.diagnosis.report import Examination, Pipe
     from listmonk_doctor.listmonk.campaign import Campaign
     from listmonk_doctor.listmonk.server import ServerState
@@ -27,21 +28,23 @@ if TYPE_CHECKING:
     from listmonk_doctor.repair.plan import Option, Prefer
 
 
-def diagnose_in(
+def diagnose_in(  # noqa: PLR0913 - what a diagnosis rests on
     cur: Cursor[Any],
     campaign_ids: Sequence[int],
     *,
     server: ServerState | None,
     prefer: Prefer = "no-duplicates",
     app_stopped: bool = False,
+    recordings: Mapping[int, Heard] | None = None,
 ) -> dict[int, Diagnosis]:
     """Diagnose campaigns in the cursor's own transaction, by id; ids that do not exist are left out.
 
-    `server` is what the looks at the scanner and the row versions said (None: nobody looked).
+    `server` is what the looks at the scanner and the row versions said (None: nobody looked), `recordings` by id what
+    recordings of the progress mean.
     """
     return {
         campaign_id: _diagnose(figures, server, prefer, app_stopped=app_stopped)
-        for campaign_id, figures in read_figures(cur, campaign_ids).items()
+        for campaign_id, figures in read_figures(cur, campaign_ids, recordings).items()
     }
 
 
@@ -56,7 +59,7 @@ def diagnose_as(
     figures = read_figures(cur, [campaign_id]).get(campaign_id)
     if figures is None:
         return None
-    before = replace(figures, campaign=row(figures.campaign), repaired=None)
+    before = replace(figures, campaign=row(figures.campaign), repaired=None, recorded=None)
     return _diagnose(before, server, "no-duplicates", app_stopped=False)
 
 

@@ -46,6 +46,16 @@ class Case:
         """Members of whom neither is proved: mailed, or never fetched."""
         return self.recipients.presumed_reached | self.recipients.unknown
 
+    @property
+    def unmailed_people(self) -> BitMap:
+        """Members who surely were not mailed: never fetched, or proved by a recording."""
+        return self.recipients.never_fetched | self.recipients.not_mailed
+
+    @property
+    def perhaps_unmailed(self) -> int:
+        """How many of the open people may not have been mailed, at most."""
+        return max(0, self.limits.unmailed - len(self.recipients.not_mailed))
+
 
 def mailed_from(figures: Figures, cursor: int) -> BitMap:
     """Return whom a Start from this cursor may mail today: everybody above it, newcomers too.
@@ -113,9 +123,9 @@ def _price(case: Case, mailed: BitMap) -> Price:
     audience = figures.audience
     left_out = audience.now - mailed
     unproved = case.open_people
-    never = recipients.never_fetched
+    never = case.unmailed_people
     unproved_out, unproved_in = len(unproved & left_out), len(unproved & mailed)
-    unmailed = min(case.limits.unmailed, len(unproved))
+    unmailed = min(case.perhaps_unmailed, len(unproved))
     elsewhere = len(recipients.reached) + len(audience.departed) + figures.invisible
     mailed_unproved = max(0, case.limits.mailed.low - elsewhere)
     missed_never = never & left_out
@@ -139,8 +149,8 @@ def price_untouched(case: Case) -> Price:
         return price_from(case, figures.campaign.cursor) if _will_send(figures) else _nothing()
     if figures.campaign.status in ("running", "paused", "scheduled") and not hangs(figures):
         return price_from(case, figures.campaign.cursor)
-    never = case.recipients.never_fetched
-    unmailed = min(case.limits.unmailed, len(case.open_people))
+    never = case.unmailed_people
+    unmailed = min(case.perhaps_unmailed, len(case.open_people))
     missed = Range(len(never & figures.audience.sure), len(never) + unmailed)
     return Price(missed, exactly(0), exactly(0), exactly(0))
 
