@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
+import psycopg
 import pytest
 from typer.testing import CliRunner
 
@@ -174,13 +175,44 @@ UNIONS = {
 }
 """The keys that are now this, now that: a schema takes either."""
 OPTIONAL = {
-    f"changes[].{when}.{column}" for when in ("before", "after") for column in ("status", "last_subscriber_id", "sent")
-}
-"""The keys that may be missing: a change of a campaign's row names only the columns that change."""
+    f"changes[].{when}.{column}"
+    for when in ("before", "after")
+    for column in ("status", "last_subscriber_id", "sent", "description")
+} | {"changes[].after.subscriber_ids"}
+"""The keys that may be missing: a change of a campaign's row names only the columns that change, and lists have a
+description from 2.3.0 on; the people of a follow-up are named with --ids."""
+OF_FOLLOW_UPS = (
+    "name",
+    "type",
+    "optin",
+    "tags",
+    "description",
+    "rows",
+    "audience_of",
+    "copy_of",
+    "columns",
+    "content",
+    "files",
+    "subscriber_ids",
+)
 NOT_SEEN = {
-    "repair": ("campaigns[].findings[].", "changes[].after.list_", "changes[].after.campaign_id", "changes[].after.id"),
-    "examine": ("changes[].after.list_", "changes[].after.campaign_id", "changes[].after.id"),
-    "undo": ("failed[].", "changes[].before.list_", "changes[].before.campaign_id", "changes[].before.id"),
+    "history": ("changes[].after.subscriber_ids", "changes[].before.subscriber_ids"),
+    "repair": (
+        "campaigns[].findings[].",
+        *(f"changes[].after.{name}" for name in ("list_id", "campaign_id", "id")),
+        *(f"changes[].before.{name}" for name in OF_FOLLOW_UPS),
+        "changes[].after.subscriber_ids",
+    ),
+    "examine": (
+        *(f"changes[].after.{name}" for name in ("list_id", "campaign_id", "id")),
+        *(f"changes[].before.{name}" for name in OF_FOLLOW_UPS),
+    ),
+    "undo": (
+        "failed[].",
+        *(f"changes[].before.{name}" for name in ("list_id", "campaign_id", "id")),
+        *(f"changes[].after.{name}" for name in OF_FOLLOW_UPS),
+        "changes[].before.subscriber_ids",
+    ),
 }
 """What shares its shape with others but never occurs: a repair does not scan the campaigns that it is told and puts
 no list back, an undo runs no check and takes no list away."""
@@ -193,6 +225,13 @@ def break_one_check(patch: pytest.MonkeyPatch) -> None:
     broken = b"SELECT 1 / (id - id) FROM campaigns;\n"
     checks = tuple(each._replace(sql=broken) if each.code == "LM109" else each for each in catalogue())
     patch.setattr(scan, "catalogue", lambda: checks)
+
+
+def attach(dsn: str) -> None:
+    """Give campaign 2 an attachment."""
+    with psycopg.connect(dsn) as conn:
+        conn.execute("INSERT INTO media (uuid, filename, thumb) VALUES (gen_random_uuid(), 'menu.pdf', '')")
+        conn.execute("INSERT INTO campaign_media (campaign_id, media_id, filename) SELECT 2, id, filename FROM media")
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +276,13 @@ def outputs(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> I
     add("history of lists", detached)
     add("undo of lists", detached, "--apply", "--yes")
     add("history of lists", detached)
+    followed = made("kill9-v6.2.0")
+    attach(followed)
+    add("examine of a follow-up", followed, "2", "--no-look")
+    add("repair of a follow-up", followed, "2", "--strategy", "follow-up", *options)
+    add("history of a follow-up", followed)
+    add("undo of a follow-up", followed, "--apply", "--yes")
+    add("history of a follow-up", followed)
     for arguments in (["checks"], ["explain", "LM101"], ["explain", "M1"]):
         listed = CliRunner().invoke(app, [*arguments, "--format", "json"])
         printed[arguments[0]].append(json.loads(listed.stdout))

@@ -98,17 +98,24 @@ class Reader:
     def _diagnosis(self, conn: Connection, plan: Plan) -> Diagnosis | None:
         from listmonk_doctor.repair.diagnose import diagnose_in
 
+        groups = plan.guards.get("follow_up", {}).get("groups") or None
         with conn.cursor() as cursor:
-            found = diagnose_in(cursor, [plan.campaign_id], server=None, app_stopped=self.app_stopped)
+            found = diagnose_in(cursor, [plan.campaign_id], server=None, app_stopped=self.app_stopped, groups=groups)
         return found.get(plan.campaign_id)
 
     def reprice(self, conn: Connection, plan: Plan) -> Plan | None:
         """Make the plan anew from today's rows; None where its strategy is refused or gone."""
         from listmonk_doctor.commands import _undoing
         from listmonk_doctor.repair.diagnose import make_plan
+        from listmonk_doctor.repair.plan import TENDING
 
         if plan.undoes is not None:
             return _undoing.priced(conn, plan)
+        if plan.strategy in TENDING:
+            from listmonk_doctor.repair import tending
+
+            with conn.cursor() as cursor:
+                return tending.again(cursor, plan)
         said = self._diagnosis(conn, plan)
         option = said.option(plan.strategy, plan.prefer) if said else None
         if said is None or option is None or option.refusal:
@@ -129,11 +136,14 @@ def server_check(database: Database, *, app_stopped: bool) -> Any:
     from listmonk_doctor.listmonk.facts import read_campaigns
     from listmonk_doctor.listmonk.server import PERIOD, two_looks
     from listmonk_doctor.repair.gate import may_write
+    from listmonk_doctor.repair.plan import ROW_LEFT_ALONE, TENDING
 
     def check(conn: Connection, plan: Plan) -> None:
         with conn.cursor() as cursor:
             campaign = read_campaigns(cursor, [plan.campaign_id])[plan.campaign_id]
             now = cursor.execute("SELECT clock_timestamp()").fetchall()[0][0] or datetime.now(UTC)
+        if plan.strategy in TENDING or (plan.strategy in ROW_LEFT_ALONE and plan.undoes is not None):
+            return
         unschedule = plan.strategy == "unschedule" and plan.undoes is None
         if (
             unschedule

@@ -41,6 +41,7 @@ class Wanted:
     prefer: str | None = None
     reason: str = ""
     until: str | None = None
+    groups: tuple[str, ...] | None = None
 
 
 def chosen(said: Diagnosis, wanted: Wanted) -> Option | None:
@@ -117,7 +118,7 @@ def outcomes(  # noqa: PLR0913 - what the command line says
     if not ids:
         return Made([], failed)
     prefer = wanted.prefer or DEFAULT_PREFER
-    said = diagnosed(database, ids, prefer=prefer, wait=wait, app_stopped=app_stopped)
+    said = diagnosed(database, ids, prefer=prefer, wait=wait, app_stopped=app_stopped, groups=wanted.groups)
     made = [outcome(said[each], wanted) for each in ids if each in said]
     if campaign is not None:
         return Made(made)

@@ -143,6 +143,7 @@ def diagnosed(  # noqa: PLR0913 - what the command line says
     wait: bool = True,
     app_stopped: bool = False,
     recorded: Path | None = None,
+    groups: Sequence[str] | None = None,
 ) -> dict[int, Diagnosis]:
     """Look at the server and the campaigns' rows, then diagnose the campaigns in one snapshot.
 
@@ -165,6 +166,7 @@ def diagnosed(  # noqa: PLR0913 - what the command line says
             prefer=cast("Prefer", str(prefer)),
             app_stopped=app_stopped,
             recordings=recordings,
+            groups=groups,
         )
     return {each: with_former(of, _former(database, of)) for each, of in said.items()}
 

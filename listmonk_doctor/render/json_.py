@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
+from listmonk_doctor.render.changes import without_ids
 from listmonk_doctor.render.text import mask, ranges, utc
 
 if TYPE_CHECKING:
@@ -141,12 +142,13 @@ def recipients(people: Recipients, *, ids: bool) -> Object:
     return {name: {"count": len(each), "ids": ranges(each) if ids else None} for name, each in groups.items()}
 
 
-def change(each: Change) -> Object:
-    """Return one row's change."""
-    return {"table": each.table, "key": each.key, "before": each.before, "after": each.after}
+def change(each: Change, *, ids: bool = False) -> Object:
+    """Return one row's change, or that of many rows alike; the ids of their people only if `ids`."""
+    before, after = (each.before, each.after) if ids else (without_ids(each.before), without_ids(each.after))
+    return {"table": each.table, "key": each.key, "before": before, "after": after}
 
 
-def option(each: Option) -> Object:
+def option(each: Option, *, ids: bool = False) -> Object:
     """Return a strategy with its price."""
     hoped = each.presumably
     presumably = hoped and {
@@ -160,13 +162,14 @@ def option(each: Option) -> Object:
         "recommended": each.recommended,
         "allowed_now": each.allowed_now,
         "because": each.because,
-        "changes": [change(one) for one in each.changes],
+        "changes": [change(one, ids=ids) for one in each.changes],
         "missed": list(each.missed),
         "duplicates": list(each.duplicates),
         "newcomers": list(each.newcomers),
         "would_mail": list(each.would_mail),
         "presumably": presumably,
         "refused": each.refusal or None,
+        "groups": list(each.groups),
     }
 
 
@@ -182,7 +185,7 @@ def diagnosis(said: Diagnosis, *, ids: bool) -> Object:
         "causes": [cause(each) for each in seen.causes],
         "assumptions": [each.sentence for each in seen.assumptions],
         "recipients": recipients(seen.recipients, ids=ids),
-        "strategies": [option(each) for each in said.options],
+        "strategies": [option(each, ids=ids) for each in said.options],
         "assumption_codes": [each.code for each in seen.assumptions],
         "pipe_because": seen.pipe_because,
         "listmonk": {"version": seen.version, "running": seen.running},
@@ -220,9 +223,9 @@ def _outcome(outcome: Outcome, *, ids: bool) -> Object:
         "strategy": outcome.strategy,
         "prefer": outcome.prefer,
         "applied": outcome.applied,
-        "changes": [change(each) for each in outcome.changes],
+        "changes": [change(each, ids=ids) for each in outcome.changes],
         "refused": outcome.refused or None,
-        "price": dict(outcome.plan.price) if outcome.plan else None,
+        "price": (dict(outcome.plan.price) if outcome.plan else None) or None,
         "lasts_seconds": [round(each, 1) for each in outcome.lasts] if outcome.lasts else None,
     }
     return {**said, **done}

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from listmonk_doctor.diagnosis.account import bounds
 from listmonk_doctor.diagnosis.examine import examine, read_figures
 from listmonk_doctor.listmonk.campaign import PROGRESS_COLUMNS
+from listmonk_doctor.repair import followup
 from listmonk_doctor.repair.advice import advise
+from listmonk_doctor.repair.followup_facts import read_known
+from listmonk_doctor.repair.followup_option import with_followup
 from listmonk_doctor.repair.plan import Diagnosis, Plan
 from listmonk_doctor.repair.pricing import Case
 from listmonk_doctor.repair.strategies import Setting, options
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from listmonk_doctor.diagnosis.report import Examination, Pipe
     from listmonk_doctor.listmonk.campaign import Campaign
     from listmonk_doctor.listmonk.server import ServerState
+    from listmonk_doctor.repair.followup_facts import Known
     from listmonk_doctor.repair.journal import Former
     from listmonk_doctor.repair.plan import Option, Prefer
 
@@ -36,15 +40,19 @@ def diagnose_in(  # noqa: PLR0913 - what a diagnosis rests on
     prefer: Prefer = "no-duplicates",
     app_stopped: bool = False,
     recordings: Mapping[int, Heard] | None = None,
+    groups: Sequence[str] | None = None,
 ) -> dict[int, Diagnosis]:
     """Diagnose campaigns in the cursor's own transaction, by id; ids that do not exist are left out.
 
     `server` is what the looks at the scanner and the row versions said (None: nobody looked), `recordings` by id what
-    recordings of the progress mean.
+    recordings of the progress mean. `groups` are the groups of people that a follow-up is asked for (None: those that
+    can be defended best).
     """
+    found = read_figures(cur, campaign_ids, recordings)
+    known = read_known(cur, [figures.campaign for figures in found.values()])
     return {
-        campaign_id: _diagnose(figures, server, prefer, app_stopped=app_stopped)
-        for campaign_id, figures in read_figures(cur, campaign_ids, recordings).items()
+        campaign_id: _diagnose(figures, server, prefer, known[campaign_id], app_stopped=app_stopped, groups=groups)
+        for campaign_id, figures in found.items()
     }
 
 
@@ -54,16 +62,30 @@ def diagnose_as(
     row: Callable[[Campaign], Campaign],
     *,
     server: ServerState | None,
+    undone: str | None = None,
 ) -> Diagnosis | None:
-    """Diagnose a campaign as if its row read otherwise: `row` returns that row; None where the campaign is gone."""
+    """Diagnose a campaign as if its row read otherwise: `row` returns that row; None where the campaign is gone.
+
+    `undone` is a run that is to be thought away: the follow-up that it made is not there then.
+    """
     figures = read_figures(cur, [campaign_id]).get(campaign_id)
     if figures is None:
         return None
+    known = read_known(cur, [figures.campaign])[campaign_id]
+    known = replace(known, made=tuple(each for each in known.made if each.run != undone))
     before = replace(figures, campaign=row(figures.campaign), repaired=None, recorded=None)
-    return _diagnose(before, server, "no-duplicates", app_stopped=False)
+    return _diagnose(before, server, "no-duplicates", known, app_stopped=False, groups=None)
 
 
-def _diagnose(figures: Figures, server: ServerState | None, prefer: Prefer, *, app_stopped: bool) -> Diagnosis:
+def _diagnose(  # noqa: PLR0913 - what a diagnosis rests on
+    figures: Figures,
+    server: ServerState | None,
+    prefer: Prefer,
+    known: Known,
+    *,
+    app_stopped: bool,
+    groups: Sequence[str] | None,
+) -> Diagnosis:
     pipe: Pipe = "not-looked"
     running, scanners, because = None, 0, "nobody looked"
     if server is not None:
@@ -71,8 +93,11 @@ def _diagnose(figures: Figures, server: ServerState | None, prefer: Prefer, *, a
         running, scanners, because = server.running, server.scanners, server.because
     examination = examine(figures, running=running, scanners=scanners, pipe=pipe, because=because)
     case = Case(figures, bounds(figures), examination.recipients)
-    found = options(Setting(case, examination, prefer, app_stopped))
-    return Diagnosis(_with_guards(examination, figures), found, advise(figures, examination, found))
+    setting = Setting(case, examination, prefer, app_stopped)
+    found = with_followup(setting, known, options(setting), groups)
+    told = replace(examination, happened=(*examination.happened, *followup.story(known)))
+    said = (*followup.advice(known), *advise(figures, examination, found))
+    return Diagnosis(_with_guards(told, figures), found, said)
 
 
 def _with_guards(examination: Examination, figures: Figures) -> Examination:
@@ -100,9 +125,10 @@ def make_plan(diagnosis: Diagnosis, option: Option, *, reason: str = "") -> Plan
         strategy=option.strategy,
         prefer=option.prefer,
         changes=option.changes,
-        guards=guards(examination),
+        guards=guards(examination) | ({"follow_up": {"groups": list(option.groups)}} if option.groups else {}),
         price=price_of(option),
         reason=reason,
+        notes=followup.notes(option),
     )
 
 

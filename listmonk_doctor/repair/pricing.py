@@ -179,13 +179,17 @@ def presume(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Presumed |
     That holds under the assumptions given (for M2 on a finished row: stopped once, never started over, no failures,
     no lost flush). People whom the dates do not show (the residual) widen it. None where it adds nothing.
     """
+    return presume_mailing(case, mailed_from(case.figures, cursor), assumptions)
+
+
+def presume_mailing(case: Case, mailed: BitMap, assumptions: tuple[str, ...]) -> Presumed | None:
+    """Return the same for a mailing to exactly these people."""
     figures = case.figures
     if figures.counts_fetched or settled(figures) or one_decided(figures):
         return None
     audience, sent, residual = figures.audience, figures.campaign.sent, figures.residual
     early = at_rank(audience.estimate, sent - max(0, residual))
     late = at_rank(audience.estimate, sent + max(0, -residual))
-    mailed = mailed_from(figures, cursor)
     members = audience.members - audience.newcomers
     left_out = members - mailed
     missed = Range(len(above(left_out, late) - audience.reached), len(above(left_out, early) - audience.reached))

@@ -72,7 +72,7 @@ def _option(  # noqa: PLR0913  (an option has that many parts)
         prefer=prefer,
         recommended=recommended and not refusal,
         allowed_now=gate.open and not refusal,
-        because=" ".join(_sentence(text) for text in reasons if text),
+        because=" ".join(sentence(text) for text in reasons if text),
         changes=changes,
         missed=price.missed,
         duplicates=price.duplicates,
@@ -83,7 +83,8 @@ def _option(  # noqa: PLR0913  (an option has that many parts)
     )
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """Return a text as a sentence: with a capital and a full stop."""
     return text[0].upper() + text[1:] + ("" if text.endswith((".", "!")) else ".")
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from listmonk_doctor.diagnosis.ranges import members
 from tests.engine_model import Row, Settings, resume_from_row
 
 LARGEST: Final = re.compile(r"can lose up to ([\d,]+)")
@@ -100,6 +101,8 @@ def assert_groups(examination: Examination, truth: TruthOf) -> None:
 
 def mailed_by_start(examination: Examination, option: Option, truth: TruthOf, version: str) -> dict[int, int]:
     """Play what is said to happen after a strategy: its row, Start pressed, no further accident."""
+    if option.strategy == "follow-up":
+        return mailed_by_followup(examination, option, version)
     campaign, doctor = examination.campaign, examination.settings
     after: dict[str, Any] = {}
     for change in option.changes:
@@ -139,6 +142,21 @@ def mailed_by_start(examination: Examination, option: Option, truth: TruthOf, ve
     return played.mails
 
 
+def mailed_by_followup(examination: Examination, option: Option, version: str) -> dict[int, int]:
+    """Play a follow-up: its draft started as a new campaign for the people of its list, the old one left alone."""
+    doctor = examination.settings
+    put = next(change.after for change in option.changes if change.table == "subscriber_lists")
+    draft = Row("draft", sent=0, to_send=0, last_subscriber_id=0, max_subscriber_id=0, started_at=None, updated_at=0.0)
+    settings = Settings(
+        batch_size=doctor.batch_size,
+        concurrency=doctor.concurrency,
+        message_rate=doctor.message_rate,
+        max_send_errors=0,
+    )
+    people = members((put or {})["subscriber_ids"])
+    return resume_from_row(draft, people, settings, version.removeprefix("v"), {}).mails
+
+
 @dataclass(frozen=True)
 class Came:
     """What really comes of a strategy: people missed for good, mailed twice, mailed as newcomers, mailed at all."""
@@ -152,6 +170,8 @@ class Came:
 def comes_of(examination: Examination, option: Option, truth: TruthOf, version: str) -> Came | None:
     """Return what comes of a strategy when the sender goes on from its row; None where that cannot be played."""
     if examination.pipe == "open" or examination.campaign.started_at is None:
+        return None
+    if option.strategy == "follow-up" and option.refusal:  # there is no draft that could be started
         return None
     again = mailed_by_start(examination, option, truth, version)
     members = truth.at_start & truth.now

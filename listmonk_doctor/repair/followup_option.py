@@ -1,0 +1,71 @@
+"""Owns the option `follow-up` of a campaign: whether it is offered, its price, its rows, and when it is recommended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from listmonk_doctor.repair import followup
+from listmonk_doctor.repair.gate import may_write
+from listmonk_doctor.repair.plan import Option
+from listmonk_doctor.repair.strategies import PINNED, Setting, sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from listmonk_doctor.repair.followup_facts import Known
+
+
+def with_followup(
+    setting: Setting, known: Known, found: Sequence[Option], groups: Sequence[str] | None
+) -> tuple[Option, ...]:
+    """Return a campaign's options with the follow-up among them, all priced with the follow-ups that were made.
+
+    `groups` are those that were asked for (None: by the row). Behind the ways to go on, before `accept`.
+    """
+    made = [followup.burdened(option, known.made) for option in found]
+    own = _option(setting, known, made, groups)
+    if own is None:
+        return tuple(made)
+    place = next((at for at, option in enumerate(made) if option.strategy == "accept"), len(made))
+    return (*made[:place], own, *made[place:])
+
+
+def _option(
+    setting: Setting, known: Known, others: Sequence[Option], groups: Sequence[str] | None
+) -> Option | None:
+    """Return the follow-up of a finished, paused or cancelled campaign; None where there is nothing to follow up."""
+    figures, examination = setting.case.figures, setting.examination
+    campaign, recipients = figures.campaign, examination.recipients
+    if campaign.status not in followup.OF_STATUS or known.source is None:
+        return None
+    choice = followup.choose(recipients, groups, ended=figures.ended, trusted=figures.cursor_trusted)
+    asked = groups is not None or bool(known.made)
+    if not asked and (examination.verdict == "complete" or not choice.people):
+        return None
+    refused = followup.refusal(campaign, known, choice)
+    gate = may_write(
+        campaign,
+        now=figures.now,
+        running=examination.running,
+        pipe=examination.pipe,
+        app_stopped=setting.app_stopped,
+    )
+    price = followup.price(setting.case, choice.people)
+    codes = tuple(each.code for each in examination.assumptions)
+    why = [followup.because(choice, recipients), refused, "" if gate.open or refused else f"Not now: {gate.because}"]
+    option = Option(
+        strategy="follow-up",
+        prefer=None,
+        recommended=False,
+        allowed_now=gate.open and not refused,
+        because=" ".join(sentence(text) for text in why if text),
+        changes=() if refused else followup.changes(campaign, choice, known.source, earlier=len(known.made)),
+        missed=price.missed,
+        duplicates=price.duplicates,
+        newcomers=price.newcomers,
+        would_mail=price.would_mail,
+        presumably=None if known.made else followup.presumed(setting.case, choice.people, codes, PINNED),
+        refusal=refused,
+        groups=choice.groups,
+    )
+    return followup.recommended(followup.burdened(option, known.made), setting.prefer, examination, others)
