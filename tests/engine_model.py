@@ -266,12 +266,13 @@ def resume_from_row(  # noqa: PLR0913 - the row's whole world
     unconfirmed: Iterable[int] = frozenset(),
     fails: Iterable[int] = frozenset(),
     unrenderable: Iterable[int] = frozenset(),
+    mixed: Iterable[int] = frozenset(),
     seed: int = 0,
 ) -> Resumed:
     """Play: a server comes up on this row, Start is pressed if it has to be, and nothing goes wrong any more.
 
     `audience_now` are today's eligible people; `ineligible` the blocklisted and `unconfirmed` the unconfirmed
-    people of the lists, who matter before 4.0.0. The row may be paused, draft, running or scheduled (a
+    people of the lists, who matter before 4.0.0, and so do the `mixed`, whose subscriptions disagree. The row may be paused, draft, running or scheduled (a
     future `send_at` is waited for); where Start is refused (finished, cancelled) nothing is sent. The row
     given is not changed.
     """
@@ -286,6 +287,7 @@ def resume_from_row(  # noqa: PLR0913 - the row's whole world
         unrenderable=unrenderable,
     )
     server = sender.server
+    sender.campaign.mixed = frozenset(mixed)
     server.kill()
     server.clock = round(max(row.updated_at or 0.0, row.started_at or 0.0) * 1000)
     sender.row = replace(row)

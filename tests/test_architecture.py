@@ -25,7 +25,7 @@ ROOMS: Final = {
     "repair": frozenset({"diagnosis", "listmonk", "database", "errors"}),
     "render": frozenset({"repair", "diagnosis", "listmonk", "errors"}),
     "demo": frozenset({"database", "errors"}),
-    "commands": frozenset({"render", "repair", "diagnosis", "listmonk", "database", "demo", "errors"}),
+    "commands": frozenset({"render", "repair", "diagnosis", "timeline", "listmonk", "database", "demo", "errors"}),
 }
 """Each room, and the rooms that it may import from."""
 ONLY_IN: Final = {

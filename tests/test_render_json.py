@@ -131,7 +131,7 @@ def test_a_run_and_its_undo_keep_the_contract(incident_db: Callable[[str], str],
 
 def test_checks_and_explain_keep_the_contract() -> None:
     """No database is needed."""
-    for arguments in (["checks"], ["explain", "LM101"]):
+    for arguments in (["checks"], ["explain", "LM101"], ["explain", "M1"]):
         result = CliRunner().invoke(app, [*arguments, "--format", "json"])
         assert result.exit_code == 0
         document = json.loads(result.stdout)
@@ -283,7 +283,7 @@ def outputs(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> I
     add("history of a follow-up", followed)
     add("undo of a follow-up", followed, "--apply", "--yes")
     add("history of a follow-up", followed)
-    for arguments in (["checks"], ["explain", "LM101"]):
+    for arguments in (["checks"], ["explain", "LM101"], ["explain", "M1"]):
         listed = CliRunner().invoke(app, [*arguments, "--format", "json"])
         printed[arguments[0]].append(json.loads(listed.stdout))
     yield printed

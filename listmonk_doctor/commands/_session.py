@@ -142,20 +142,30 @@ def diagnosed(  # noqa: PLR0913 - what the command line says
     prefer: str,
     wait: bool = True,
     app_stopped: bool = False,
+    recorded: Path | None = None,
     groups: Sequence[str] | None = None,
 ) -> dict[int, Diagnosis]:
-    """Look at the server and the campaigns' rows, then diagnose the campaigns in one snapshot."""
+    """Look at the server and the campaigns' rows, then diagnose the campaigns in one snapshot.
+
+    `recorded` is a recording of their progress. Raises UsageError or RefusedError where it cannot be used for one.
+    """
     from listmonk_doctor.database.snapshot import snapshot
     from listmonk_doctor.repair.diagnose import diagnose_in, with_former
 
     server = look(database, campaign_ids, wait=wait)
     with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor:
+        recordings = None
+        if recorded is not None:
+            from listmonk_doctor.commands._recorded import heard
+
+            recordings = heard(cursor, campaign_ids, recorded)
         said = diagnose_in(
             cursor,
             campaign_ids,
             server=server,
             prefer=cast("Prefer", str(prefer)),
             app_stopped=app_stopped,
+            recordings=recordings,
             groups=groups,
         )
     return {each: with_former(of, _former(database, of)) for each, of in said.items()}

@@ -27,7 +27,9 @@ def _sentence(code: str, figures: Figures) -> str:
     settings, undated = figures.settings, len(figures.audience.blocked_undated)
     lists = "nobody joined, left or was blocklisted while it was being sent"
     if undated:
-        lists += f", and {undated:,} blocklisted people without a usable date were so before the start"
+        lists += f", {undated:,} blocklisted people without a usable date were so before the start"
+    if doubtful := figures.doubtful:
+        lists += f", {doubtful:,} whose subscription changed since were in the audience at the start"
     return {
         "same-batch-size": f"the batch size was {settings.batch_size:,} all along, as it is today",
         "no-clean-pause-in-mid-batch": "it was never paused cleanly in the middle of a batch",

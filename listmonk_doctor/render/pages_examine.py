@@ -101,7 +101,7 @@ def _causes(seen: Examination) -> doc.Document:
     )
     items = tuple(f"{each.code} {each.name}, {standing[each.standing]}: {each.because}" for each in likely)
     ruled_out = ", ".join(each.code for each in seen.causes if each.standing == "ruled-out")
-    blocks: list[doc.Block] = [doc.Heading("Causes")]
+    blocks: list[doc.Block] = [doc.Heading("Causes", "`listmonk-doctor explain M1` says what one does")]
     blocks += doc.lines(items or ("None of the known causes fits the figures.",))
     if ruled_out:
         blocks.append(doc.Lines((f"Ruled out: {ruled_out}",), tone="dim"))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from psycopg import Cursor
 
     from listmonk_doctor.diagnosis.figures import Figures
+    from listmonk_doctor.diagnosis.recorded import Heard
     from listmonk_doctor.diagnosis.report import Examination, Pipe
     from listmonk_doctor.listmonk.campaign import Campaign
     from listmonk_doctor.listmonk.server import ServerState
@@ -31,21 +32,23 @@ if TYPE_CHECKING:
     from listmonk_doctor.repair.plan import Option, Prefer
 
 
-def diagnose_in(  # noqa: PLR0913 - what only the caller knows
+def diagnose_in(  # noqa: PLR0913 - what a diagnosis rests on
     cur: Cursor[Any],
     campaign_ids: Sequence[int],
     *,
     server: ServerState | None,
     prefer: Prefer = "no-duplicates",
     app_stopped: bool = False,
+    recordings: Mapping[int, Heard] | None = None,
     groups: Sequence[str] | None = None,
 ) -> dict[int, Diagnosis]:
     """Diagnose campaigns in the cursor's own transaction, by id; ids that do not exist are left out.
 
-    `server` is what the looks at the scanner and the row versions said (None: nobody looked). `groups` are the
-    groups of people that a follow-up is asked for (None: those that can be defended best).
+    `server` is what the looks at the scanner and the row versions said (None: nobody looked), `recordings` by id what
+    recordings of the progress mean. `groups` are the groups of people that a follow-up is asked for (None: those that
+    can be defended best).
     """
-    found = read_figures(cur, campaign_ids)
+    found = read_figures(cur, campaign_ids, recordings)
     known = read_known(cur, [figures.campaign for figures in found.values()])
     return {
         campaign_id: _diagnose(figures, server, prefer, known[campaign_id], app_stopped=app_stopped, groups=groups)
@@ -70,7 +73,7 @@ def diagnose_as(
         return None
     known = read_known(cur, [figures.campaign])[campaign_id]
     known = replace(known, made=tuple(each for each in known.made if each.run != undone))
-    before = replace(figures, campaign=row(figures.campaign), repaired=None)
+    before = replace(figures, campaign=row(figures.campaign), repaired=None, recorded=None)
     return _diagnose(before, server, "no-duplicates", known, app_stopped=False, groups=None)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pyroaring import BitMap
+
 from listmonk_doctor.diagnosis.account import settled
 from listmonk_doctor.diagnosis.idsets import above, at_rank, between, upto
 from listmonk_doctor.diagnosis.report import Range, exactly
@@ -12,8 +14,6 @@ from listmonk_doctor.listmonk.versions import behaves
 from listmonk_doctor.repair.plan import Presumed
 
 if TYPE_CHECKING:
-    from pyroaring import BitMap
-
     from listmonk_doctor.diagnosis.account import Bounds
     from listmonk_doctor.diagnosis.figures import Figures
     from listmonk_doctor.diagnosis.report import Recipients
@@ -46,48 +46,94 @@ class Case:
         """Members of whom neither is proved: mailed, or never fetched."""
         return self.recipients.presumed_reached | self.recipients.unknown
 
+    @property
+    def unmailed_people(self) -> BitMap:
+        """Members who surely were not mailed: never fetched, or proved by a recording."""
+        return self.recipients.never_fetched | self.recipients.not_mailed
+
+    @property
+    def perhaps_unmailed(self) -> int:
+        """How many of the open people may not have been mailed, at most."""
+        return max(0, self.limits.unmailed - len(self.recipients.not_mailed))
+
 
 def mailed_from(figures: Figures, cursor: int) -> BitMap:
-    """Return whom a Start from this cursor mails today: everybody above it, newcomers too.
+    """Return whom a Start from this cursor may mail today: everybody above it, newcomers too.
 
     A server up to 3.0.0 cuts the batch before it leaves the ineligible out: it stops at the first batch without
-    anybody to mail (M3). Of people with subscriptions that disagree it judges one arbitrary (M12); here they count
-    as mailed, and as nobody when a stretch is measured.
+    anybody to mail (M3). Of people with subscriptions that disagree it judges one arbitrary (M12): they count as
+    mailed here.
     """
+    return _until_a_stretch(figures, cursor, above(figures.audience.now, cursor))
+
+
+def mailed_surely(figures: Figures, cursor: int) -> BitMap:
+    """Return whom a Start from this cursor mails whichever subscription decides about people with several (M12)."""
     going = above(figures.audience.now, cursor)
+    return _until_a_stretch(figures, cursor, going - figures.audience.mixed if one_decides(figures) else going)
+
+
+def one_decides(figures: Figures) -> bool:
+    """Tell whether an arbitrary subscription decides about some people under the server of today (M12)."""
+    several = len(figures.campaign.lists) > 1 and bool(figures.audience.mixed)
+    return several and behaves("one-subscription-decides", figures.settings.version)
+
+
+def one_decided(figures: Figures) -> bool:
+    """Tell whether it decided, or will decide: no named assumption covers those whom it leaves out."""
+    several = len(figures.campaign.lists) > 1 and bool(figures.audience.mixed)
+    return several and behaves("one-subscription-decides", (*figures.versions, figures.settings.version))
+
+
+def _until_a_stretch(figures: Figures, cursor: int, going: BitMap) -> BitMap:
+    """Return those of whom is mailed whose turn comes before a batch has nobody of them in it (M3)."""
     if not behaves("batch-cut-before-filter", figures.settings.version):
         return going
     ahead = above(figures.audience.fetchable | figures.audience.now, cursor)
-    certain = going - figures.audience.mixed
     position, last = 0, cursor
     while position < len(ahead):
         end = at_rank(ahead, position + figures.settings.batch_size)
-        batch = between(certain, last, end)
+        batch = between(going, last, end)
         if not batch:
             return upto(going, last)
         last = int(batch.max())
         position = int(ahead.rank(last))
-    return upto(going, max(last, int(going.max()) if going else 0)) if position >= len(ahead) else upto(going, last)
+    return going
 
 
-def price_from(case: Case, cursor: int) -> Price:
-    """Price a Start from this cursor, without any assumption."""
+def price_from(case: Case, cursor: int, *, detached: bool = False) -> Price:
+    """Price a Start from this cursor, without any assumption; `detached`: the row of a deleted list is gone by then."""
+    if hangs(case.figures) and not detached:
+        return _price(case, BitMap())
+    most = _price(case, mailed_from(case.figures, cursor))
+    if not one_decides(case.figures):
+        return most
+    return _both(most, _price(case, mailed_surely(case.figures, cursor)))
+
+
+def _both(one: Price, other: Price) -> Price:
+    """Return the price that holds where either does."""
+    pairs = ((getattr(one, name), getattr(other, name)) for name in Price.__slots__)
+    return Price(*(Range(min(a.low, b.low), max(a.high, b.high)) for a, b in pairs))
+
+
+def _price(case: Case, mailed: BitMap) -> Price:
+    """Price a Start that mails these people."""
     figures, recipients = case.figures, case.recipients
     audience = figures.audience
-    mailed = mailed_from(figures, cursor)
     left_out = audience.now - mailed
     unproved = case.open_people
-    never = recipients.never_fetched
+    never = case.unmailed_people
     unproved_out, unproved_in = len(unproved & left_out), len(unproved & mailed)
-    unmailed = min(case.limits.unmailed, len(unproved))
+    unmailed = min(case.perhaps_unmailed, len(unproved))
     elsewhere = len(recipients.reached) + len(audience.departed) + figures.invisible
     mailed_unproved = max(0, case.limits.mailed.low - elsewhere)
-    missed_never = len(never & left_out)
+    missed_never = never & left_out
     twice = len(recipients.reached & mailed)
     joined = len(audience.newcomers & mailed)
     joined_before = len(figures.newcomers_below & mailed)
     return Price(
-        missed=Range(missed_never, missed_never + min(unmailed, unproved_out)),
+        missed=Range(len(missed_never & audience.sure), len(missed_never) + min(unmailed, unproved_out)),
         duplicates=Range(
             twice + max(0, min(mailed_unproved, len(unproved)) - unproved_out), twice + unproved_in + joined_before
         ),
@@ -103,9 +149,10 @@ def price_untouched(case: Case) -> Price:
         return price_from(case, figures.campaign.cursor) if _will_send(figures) else _nothing()
     if figures.campaign.status in ("running", "paused", "scheduled") and not hangs(figures):
         return price_from(case, figures.campaign.cursor)
-    never = len(case.recipients.never_fetched)
-    unmailed = min(case.limits.unmailed, len(case.open_people))
-    return Price(Range(never, never + unmailed), exactly(0), exactly(0), exactly(0))
+    never = case.unmailed_people
+    unmailed = min(case.perhaps_unmailed, len(case.open_people))
+    missed = Range(len(never & figures.audience.sure), len(never) + unmailed)
+    return Price(missed, exactly(0), exactly(0), exactly(0))
 
 
 def hangs(figures: Figures) -> bool:
@@ -138,7 +185,7 @@ def presume(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Presumed |
 def presume_mailing(case: Case, mailed: BitMap, assumptions: tuple[str, ...]) -> Presumed | None:
     """Return the same for a mailing to exactly these people."""
     figures = case.figures
-    if figures.counts_fetched or settled(figures):
+    if figures.counts_fetched or settled(figures) or one_decided(figures):
         return None
     audience, sent, residual = figures.audience, figures.campaign.sent, figures.residual
     early = at_rank(audience.estimate, sent - max(0, residual))
@@ -159,14 +206,14 @@ def presume_level(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Pres
     it, and so do the few above the cursor whom its noise may hide. None where it adds nothing.
     """
     figures = case.figures
-    if figures.repaired:
+    if figures.repaired or one_decided(figures):
         return None
     price = price_untouched(case) if cursor == EVERYBODY else price_from(case, cursor)
-    left_out = case.open_people if cursor == EVERYBODY else case.open_people - mailed_from(figures, cursor)
-    noise = len(above(left_out, figures.campaign.cursor))
+    noise = len(above(figures.fetched, figures.campaign.cursor))  # mailed and counted, or not mailed
     short = max(0, figures.ahead) + abs(figures.residual)
     never = price.missed.low
-    missed = Range(never, min(price.missed.high, never + short + noise))
+    perhaps_never = len(case.recipients.never_fetched - figures.audience.sure)
+    missed = Range(never, min(price.missed.high, never + short + noise + perhaps_never))
     if missed == price.missed:
         return None
     return Presumed(missed, price.duplicates, assumptions)

@@ -38,6 +38,8 @@ PINNED = (
 )
 """What a presumed price of M2 on a finished row rests on."""
 
+HANGS = "every fetch fails on the row of a deleted list, so that nobody would be mailed: remove that row first"
+
 LEVEL = ("lists-unchanged-while-sending", "never-started-over", "no-flush-lost-or-doubled")
 """What a presumed price rests on where the cursor is trusted: no more are short below it than `sent` lacks."""
 
@@ -151,7 +153,8 @@ def _nothing(setting: Setting) -> Option:
         because = "leaves it as it is: a server sends it within 5 s of its start"
         if not figures.audience.now:
             because = "leaves it as it is: nobody is in its audience; whoever joins its lists would be mailed at once"
-    presumably = _presumed(setting, EVERYBODY if figures.ended or hangs(figures) else figures.campaign.cursor)
+    over = status in ("finished", "cancelled") or hangs(figures)
+    presumably = _presumed(setting, EVERYBODY if over else figures.campaign.cursor)
     free = Gate(open=True, because="")
     return _option("nothing", price, free, because, recommended=healthy and not broken, presumably=presumably)
 
@@ -196,6 +199,8 @@ def _resume(setting: Setting) -> Option:
         refusal = f"nobody is left above the cursor ({cursor:,}): Start would send nothing"
         if behaves("cursor-overwritten", figures.settings.version):
             refusal += " and overwrite the cursor with a count (M2)"
+    elif hangs(figures):
+        refusal = HANGS
     elif mailed_from(figures, moved) != above(figures.audience.now, moved):
         refusal = (
             "another stretch of people who cannot be mailed, as long as a batch, lies ahead: this version would stop "
@@ -226,7 +231,7 @@ def _rewinds(setting: Setting) -> list[Option]:
         after = {"status": "paused", "last_subscriber_id": target.cursor, "sent": target.rank}
         price = price_from(setting.case, target.cursor)
         presumably = _presumed(setting, target.cursor)
-        refusal = target.refusal
+        refusal = target.refusal or (HANGS if hangs(setting.case.figures) else "")
         if not refusal and mailed_from(setting.case.figures, target.cursor) != above(
             setting.case.figures.audience.now, target.cursor
         ):
@@ -292,7 +297,7 @@ def _detach(setting: Setting) -> Option:
     refusal = "" if figures.cursor_trusted else "the cursor cannot be trusted: mend it first"
     return _option(
         "detach-list",
-        price_from(setting.case, campaign.cursor),
+        price_from(setting.case, campaign.cursor, detached=True),
         _gate(setting),
         because,
         changes=(*removed, *_row_change(setting, after)),

@@ -11,7 +11,7 @@ from listmonk_doctor.database import sqlfiles
 from listmonk_doctor.diagnosis.account import bounds
 from listmonk_doctor.diagnosis.examine import read_figures
 from listmonk_doctor.diagnosis.groups import group
-from listmonk_doctor.diagnosis.idsets import unpack
+from listmonk_doctor.diagnosis.packed import unpack
 from listmonk_doctor.diagnosis.ranges import ranges
 from listmonk_doctor.errors import RefusedError
 from listmonk_doctor.listmonk.campaign import PROGRESS_COLUMNS

@@ -34,12 +34,19 @@ class Behaviour:
     """5.0.0 on: Start on a row with `send_at` makes it scheduled, not running."""
     opener_counts: bool = False
     """6.1.0 on: the message that opens a new window is counted in it."""
+    failed_fetch_hangs: bool = False
+    """3.0.0 to 6.0.0: an error while fetching leaves the pipe open for ever (M5)."""
+    gone_list_fails: bool = False
+    """4.0.0 to 6.0.0: every fetch of a campaign fails that lost one of its lists (M6)."""
+    one_list_decides: bool = False
+    """2.1.0 to 3.0.0: of several subscriptions an arbitrary one decides whether somebody is mailed (M12)."""
 
 
 BEHAVIOURS: Final = {
     "2.5.1": Behaviour(
         pipes=False,
         cut_before_filter=True,
+        one_list_decides=True,
         counts_blocklisted=True,
         nobody_leaves_row=False,
         finishes_scheduled=False,
@@ -47,6 +54,8 @@ BEHAVIOURS: Final = {
     ),
     "3.0.0": Behaviour(
         cut_before_filter=True,
+        one_list_decides=True,
+        failed_fetch_hangs=True,
         counts_blocklisted=True,
         nobody_leaves_row=False,
         count_into_cursor=True,
@@ -60,9 +69,11 @@ BEHAVIOURS: Final = {
         stopped_may_finish=True,
         finishes_scheduled=False,
         start_schedules=False,
+        failed_fetch_hangs=True,
+        gone_list_fails=True,
     ),
-    "5.0.3": Behaviour(draft_counts=True, count_into_cursor=True),
-    "6.0.0": Behaviour(count_into_cursor=True),
+    "5.0.3": Behaviour(draft_counts=True, count_into_cursor=True, failed_fetch_hangs=True, gone_list_fails=True),
+    "6.0.0": Behaviour(count_into_cursor=True, failed_fetch_hangs=True, gone_list_fails=True),
     "6.2.0": Behaviour(opener_counts=True),
 }
 """The versions that the model can play."""
@@ -108,6 +119,14 @@ class Campaign:
         self.audience_at_start: frozenset[int] = frozenset()
         self.fetches: list[tuple[int, int]] = []  # last id and size
         self.errors = 0
+        self.mixed: frozenset[int] = frozenset()  # whose subscriptions disagree (M12)
+        self.list_gone = False  # one of its lists was deleted (M6)
+        self.counted: list[frozenset[int]] = []  # who was eligible at each pick-up
+        self.overwrites = 0  # how often a count was written into the cursor (M2)
+        self.started_over = False  # and fetching went on from there
+        self.dropped: set[int] = set()  # thrown away by a stopped pipe whose row said running again
+        self.doubled = 0  # mails that were counted twice
+        self.unflushed = 0  # mails whose count never reached the row
         self.set_people(audience, blocklisted, unconfirmed)
 
     def set_people(self, audience: Iterable[int], blocklisted: Iterable[int], unconfirmed: Iterable[int]) -> None:

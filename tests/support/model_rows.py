@@ -7,12 +7,15 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from tests.support.model_lists import BEFORE
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from psycopg import Connection
 
     from tests.engine_model import Sender
+    from tests.support.model_history import History
 
 RECORDED: Final = {"2.5.1": "v2.5.0", "5.0.3": "v5.0.0"}
 """What the setting `migrations` ends with where it is not the version itself."""
@@ -165,3 +168,114 @@ def _write_campaign(  # noqa: PLR0913 - handed through
         "INSERT INTO campaign_lists (campaign_id, list_id, list_name) VALUES (%s, %s, %s)",
         [campaign_id, list_id, f"List {list_id}"],
     )
+
+
+MIGRATIONS: Final = (
+    "v2.5.0",
+    "v3.0.0",
+    "v4.0.0",
+    "v4.1.0",
+    "v5.0.0",
+    "v5.1.0",
+    "v6.0.0",
+    "v6.1.0",
+    "v6.2.0",
+)
+"""The versions that an upgrade records one after the other."""
+BROUGHT: Final = {
+    "v3.0.0": "app.cache_slow_queries",
+    "v4.0.0": "security.oidc",
+    "v5.0.0": "privacy.domain_allowlist",
+    "v6.1.0": "privacy.disable_tracking",
+    "v6.2.0": "app.show_optin_page",
+}
+"""A setting that came with a version: its row keeps the moment of the upgrade (or of the installation)."""
+
+
+def write_history(conn: Connection[tuple[object, ...]], history: History) -> None:
+    """Write a generated history into the connection's open transaction, whose start is the history's present.
+
+    Needs empty tables.
+    """
+    sender, lists = history.sender, history.lists
+    [(now,)] = conn.execute("SELECT now()").fetchall()
+    assert isinstance(now, datetime)
+    zero = now - timedelta(seconds=sender.now)
+
+    def moment(seconds: float | None) -> datetime | None:
+        return None if seconds is None else zero + timedelta(seconds=seconds)
+
+    _write_settings(conn, sender)
+    _write_versions(conn, history, zero)
+    with conn.cursor().copy(b"COPY lists (id, uuid, name, type, optin, created_at, updated_at) FROM STDIN") as copy:
+        for each, optin in lists.optins.items():
+            copy.write_row((each, uuid.UUID(int=each), f"List {each}", "public", optin, moment(BEFORE), moment(BEFORE)))
+    with conn.cursor().copy(
+        b"COPY subscribers (id, uuid, email, name, status, created_at, updated_at) FROM STDIN"
+    ) as copy:
+        for person, row in lists.people.items():
+            name = f"user{person}@example.test"
+            made, changed = moment(row.created), moment(row.updated)
+            copy.write_row((person, uuid.UUID(int=(1 << 80) + person), name, "", row.status, made, changed))
+    with conn.cursor().copy(
+        b"COPY subscriber_lists (subscriber_id, list_id, status, created_at, updated_at) FROM STDIN"
+    ) as copy:
+        for (person, each), held in lists.subscriptions.items():
+            copy.write_row((person, each, held.status, moment(held.created), moment(held.updated)))
+    _write_row(conn, history, moment)
+    with conn.cursor().copy(b"COPY campaign_views (campaign_id, subscriber_id, created_at) FROM STDIN") as copy:
+        for person, seen in history.views.items():
+            if person in lists.people:
+                copy.write_row((CAMPAIGN, person, moment(seen)))
+
+
+def _write_versions(conn: Connection[tuple[object, ...]], history: History, zero: datetime) -> None:
+    """Write which versions were installed, and the settings that date them."""
+    recorded: list[str] = []
+    rows = []
+    for version, since in history.versions:
+        tag = RECORDED.get(version, f"v{version}")
+        begin = MIGRATIONS.index(recorded[-1]) + 1 if recorded else MIGRATIONS.index(tag)
+        came = MIGRATIONS[begin : MIGRATIONS.index(tag) + 1]
+        for each in came if recorded else MIGRATIONS[: MIGRATIONS.index(tag) + 1]:
+            if each in BROUGHT:
+                rows.append((BROUGHT[each], "false", zero + timedelta(seconds=since)))
+        recorded += came
+    conn.execute("UPDATE settings SET value = %s::jsonb WHERE key = 'migrations'", [json.dumps(recorded)])
+    with conn.cursor() as cursor:
+        cursor.executemany("INSERT INTO settings (key, value, updated_at) VALUES (%s, %s::jsonb, %s)", rows)
+
+
+def _write_row(
+    conn: Connection[tuple[object, ...]], history: History, moment: Callable[[float | None], datetime | None]
+) -> None:
+    """Write the campaign with its lists, the deleted one as NULL."""
+    row, lists = history.sender.row, history.lists
+    conn.execute(
+        "INSERT INTO campaigns (id, uuid, name, subject, from_email, body, content_type, type, messenger, template_id,"
+        " archive_template_id, status, sent, to_send, last_subscriber_id, max_subscriber_id, send_at, started_at,"
+        " created_at, updated_at)"
+        " VALUES (%s, %s, 'Played', 'Subject', 'sender@example.test', 'Body', 'plain', %s::campaign_type, 'email',"
+        " NULL, NULL, %s::campaign_status, %s, %s, %s, %s, %s, %s, %s, %s)",
+        [
+            CAMPAIGN,
+            uuid.UUID(int=1 << 90),
+            lists.kind,
+            row.status,
+            row.sent,
+            row.to_send,
+            row.last_subscriber_id,
+            row.max_subscriber_id,
+            moment(row.send_at),
+            moment(row.started_at),
+            moment(0.0),
+            moment(row.updated_at),
+        ],
+    )
+    named = [(CAMPAIGN, each, f"List {each}") for each in lists.optins]
+    if lists.gone:
+        named.append((CAMPAIGN, None, "Gone"))  # type: ignore[arg-type]
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO campaign_lists (campaign_id, list_id, list_name) VALUES (%s, %s, %s)", named
+        )

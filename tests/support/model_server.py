@@ -45,6 +45,9 @@ class Server:
         self._relay = round(relay_seconds * 1000)
         self._chance = random.Random(seed)  # noqa: S311 - a reproducible order of events, no secret
         self._races = races
+        self._noise = settings.concurrency if races else 0  # a message per worker, in the whole life of a server
+        self.lose_flush = False
+        self.fail_fetch = False
         self.boot(version, settings)
 
     # ---- a server's life
@@ -141,8 +144,12 @@ class Server:
     def _scan(self) -> None:
         if self.behaviour.pipes:
             for campaign, pipe in self.open.items():
-                campaign.row.sent += pipe.sent
+                if self.lose_flush:  # the count is zeroed before the UPDATE that fails
+                    campaign.unflushed += pipe.sent
+                else:
+                    campaign.row.sent += pipe.sent
                 pipe.sent = 0
+            self.lose_flush = False
         now = self.clock / 1000
         for campaign in self.campaigns:
             row = campaign.row
@@ -158,6 +165,7 @@ class Server:
             if row.started_at is None:
                 row.started_at = now
                 campaign.audience_at_start = campaign.people
+            campaign.counted.append(campaign.people)
         self.open[campaign] = pipe = Pipe(campaign)
         self._waiting.append(pipe)
 
@@ -172,6 +180,8 @@ class Server:
                 moved = True
                 pipe, person = self.queue.popleft()
                 if pipe.stopped:
+                    if pipe.campaign.row.status == "running":
+                        pipe.campaign.dropped.add(person)
                     self._done(pipe)
                     continue
                 worker = self._idle.pop()
@@ -208,13 +218,16 @@ class Server:
 
     def _fetch(self, pipe: Pipe) -> None:
         campaign, row = pipe.campaign, pipe.campaign.row
-        batch = campaign.next_batch(self.settings.batch_size, self.behaviour)
+        if row.status == "running" and self._fetch_fails(campaign):
+            return
+        batch = self._one_of_two(campaign, campaign.next_batch(self.settings.batch_size, self.behaviour))
         if batch:
             row.last_subscriber_id = batch[-1]
             if not self.behaviour.pipes:
                 row.sent += len(batch)
             self.touch(campaign)
             campaign.fetches.append((batch[-1], len(batch)))
+            campaign.started_over |= campaign.overwrites > 0
             self.fetching = pipe
             self.rest.extend(batch)
         elif self.behaviour.pipes:
@@ -223,6 +236,20 @@ class Server:
             del self.open[campaign]
             if row.status == "running":
                 self.touch(campaign, "finished")
+
+    def _fetch_fails(self, campaign: Campaign) -> bool:
+        """Tell whether a fetch fails, which leaves its pipe in the map for ever (later versions: tried again)."""
+        broken = campaign.list_gone and self.behaviour.gone_list_fails
+        if self.behaviour.failed_fetch_hangs and (broken or self.fail_fetch):
+            self.fail_fetch = False
+            return True
+        return False
+
+    def _one_of_two(self, campaign: Campaign, batch: tuple[int, ...]) -> tuple[int, ...]:
+        """Leave out of a batch whom an arbitrary one of their subscriptions leaves out (M12)."""
+        if not (self.behaviour.one_list_decides and campaign.mixed):
+            return batch
+        return tuple(person for person in batch if person not in campaign.mixed or self._chance.random() < 0.5)  # noqa: PLR2004
 
     def _count_in_window(self) -> None:
         length = round(self.settings.window_seconds * 1000)
@@ -258,9 +285,14 @@ class Server:
             self._count_error(pipe)
         else:
             campaign.mails[person] = campaign.mails.get(person, 0) + 1
-            # A real worker counts a message down before it stores count and id: the last may be too late.
-            if not (self._races and pipe.pending == 1 and self._chance.random() < _LATE):
+            # A real worker counts a message down before it stores count and id: each of them may be too late.
+            late = pipe.pending == 1 and pipe.last > 0 and self._noise > 0
+            count_late = late and self._chance.random() < _LATE
+            id_late = late and self._chance.random() < _LATE
+            self._noise -= count_late or id_late
+            if not count_late:
                 pipe.sent += 1
+            if not id_late:
                 pipe.last = max(pipe.last, person)
         if self.behaviour.pipes:
             self._done(pipe)
@@ -288,12 +320,14 @@ class Server:
         campaign, row = pipe.campaign, pipe.campaign.row
         row.sent += pipe.sent
         # A real pipe stays in the map while the notification is mailed: a scan may add its count again.
-        if self._races and not pipe.stopped and self._chance.random() < _TWICE:
+        if self._races and not pipe.stopped and not campaign.doubled and self._chance.random() < _TWICE:
             row.sent += pipe.sent
+            campaign.doubled += pipe.sent
         if pipe.last:
             row.last_subscriber_id = pipe.last
         elif self.behaviour.count_into_cursor:
             row.last_subscriber_id = row.to_send
+            campaign.overwrites += 1
         self.touch(campaign)
         del self.open[campaign]
         if pipe.with_errors:

@@ -58,20 +58,45 @@ class TruthOf:
     sent: int = 0
     shifted: int = 10**9
     """How many people changed the lists, or are not where their dates say: as many may be presumed wrongly by that."""
+    unseen: int = 0
+    """How many people came or went of whom nothing in the database tells."""
+    doubled: int | None = None
+    """How many mails were counted twice (None: as `sent` tells)."""
+    noise: int = 0
+    """By how much workers and a flush were larger under former settings."""
+    mixed: frozenset[int] = frozenset()
+    """Whom an arbitrary subscription decides about under the server of today (M12)."""
+    hangs: bool = False
+    """Whether every fetch fails on the campaign as it is (M6)."""
+    most_lost: int = 0
+    """The most people that one stop lost."""
+    dropped: frozenset[int] = frozenset()
+    """Who was thrown away by a stopped pipe while the row said running again."""
 
-    def excuses(self, named: set[str], wrong: set[int]) -> bool:
-        """Tell whether a named assumption that is false here explains why these people were presumed reached.
+    def unexplained(self, named: set[str], wrong: set[int]) -> set[int]:
+        """Return who of those that were wrongly presumed reached is not explained by a named assumption that is false.
 
-        A refusal explains only the refused; a lost flush explains nobody (it makes a hole look larger, not smaller),
-        a doubled one anybody.
+        A refusal explains only the refused; changes of the lists and a doubled flush so many people as they moved a
+        boundary or hid; a lost flush nobody (it makes a hole look larger, not smaller).
         """
         false = named & self.contradicted
         if "no-failures" in false:
             wrong = wrong - self.failed - self.named_in_log
-        if "lists-unchanged-while-sending" in false and len(wrong) > self.shifted:
-            false = false - {"lists-unchanged-while-sending"}
-        doubled = sum(self.mails.values()) < self.sent
-        return not wrong or bool(false - {"no-failures"} - (set() if doubled else {"no-flush-lost-or-doubled"}))
+        hidden = 0
+        if "lists-unchanged-while-sending" in false:
+            hidden += self.shifted
+        if "no-flush-lost-or-doubled" in false:
+            hidden += self.counted_twice
+        if false - {"no-failures", "lists-unchanged-while-sending", "no-flush-lost-or-doubled"}:
+            return set()
+        return set() if len(wrong) <= hidden else wrong
+
+    @property
+    def counted_twice(self) -> int:
+        """How many mails were counted twice; where only the recording tells, everybody may hide behind them."""
+        if self.doubled is not None:
+            return self.doubled
+        return 10**9 if sum(self.mails.values()) < self.sent else 0
 
     @property
     def missed(self) -> frozenset[int]:

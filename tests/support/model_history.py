@@ -1,0 +1,312 @@
+"""Owns a generated history: one campaign's life with its lists, what really happened, and which assumptions it broke."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from tests.engine_model import BEHAVIOURS, VERSIONS, Sender, Settings
+from tests.support.model_lists import BEFORE, Lists, Person, Subscription
+from tests.support.truth import TruthOf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LONG: Final = 3_000.0
+"""Seconds after which a campaign that does not end is left as it is."""
+
+
+class History:
+    """A campaign on a server, under which everything can happen; the clock starts with the server."""
+
+    def __init__(self, version: str, settings: Settings, lists: Lists, *, seed: int = 0, races: bool = False) -> None:
+        """Make a draft."""
+        self.lists = lists
+        self.sender = Sender(version, (), settings, seed=seed, races=races)
+        self.sender.campaign.list_gone = False
+        self.versions = [(version, BEFORE)]
+        self.used = [settings]
+        self.views: dict[int, float] = {}
+        self.stops: list[int] = []
+        self.changed_while_sending: set[int] = set()
+        self._tell()
+        if self.sender.server.behaviour.draft_counts:
+            row = self.sender.row
+            row.to_send, row.max_subscriber_id = self.sender.campaign.count(self.sender.server.behaviour)
+
+    # ---- what can be seen
+
+    @property
+    def version(self) -> str:
+        """The version that runs, or ran last."""
+        return self.sender.version
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the page today."""
+        return self.used[-1]
+
+    # ---- what can happen to the server
+
+    def button(self, name: str) -> None:
+        """Press Start, Pause or Cancel; nothing happens where the page would refuse."""
+        {"start": self.sender.start, "pause": self.sender.pause, "cancel": self.sender.cancel}[name]()
+
+    def stop(self) -> None:
+        """End the server, losing its memory."""
+        if self.sender.alive:
+            self.stops.append(len(self.sender.in_flight))
+            self.sender.campaign.unflushed += self.sender.unflushed
+            self.sender.kill()
+
+    def boot(self, settings: Settings | None = None, version: str | None = None) -> None:
+        """Start a server that is down, perhaps a later version or with other settings."""
+        if self.sender.alive:
+            return
+        version = version or self.version
+        if version != self.version:
+            self.versions.append((version, self.sender.now))
+        if settings is not None and settings != self.used[-1]:
+            self.used.append(settings)
+        self.sender.boot(self.used[-1], version)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.sender.run(seconds)
+
+    def wait_for_a_fetch(self, more: float, limit: float = 60.0) -> None:
+        """Let time pass to just behind the next fetch of a batch, and `more` seconds."""
+        fetches, server = self.sender.fetches, self.sender.server
+        before = len(fetches)
+        server.advance(server.clock + round(limit * 1000), lambda: len(fetches) > before)
+        self.wait(more)
+
+    def send(self, part: float, more: float = 0.0, limit: float = 600.0) -> None:
+        """Let time pass until that part of those still to be mailed were mailed, and `more` seconds."""
+        server, mails = self.sender.server, self.sender.mails
+        wanted = len(mails) + part * max(0, len(self.sender.eligible) - len(mails))
+        server.advance(server.clock + round(limit * 1000), lambda: len(mails) >= wanted or not self.working)
+        self.wait(more)
+
+    @property
+    def working(self) -> bool:
+        """Whether something is being sent, or will be."""
+        return self.sender.pipe_open or self.sender.row.status in ("running", "scheduled")
+
+    def pause_at_the_pick_up(self, more: float) -> None:
+        """Start the server anew, and press Pause before the first mail of its run is sent."""
+        self.stop()
+        self.boot()
+        server = self.sender.server
+        server.advance(server.clock + 5_000, lambda: self.sender.pipe_open)
+        self.button("pause")
+        self.wait(more)
+
+    def go_on(self) -> None:
+        """Let a server run until nothing moves any more; Start is pressed where it is paused."""
+        self.boot()
+        self.button("start")
+        self.sender.run_until_idle(LONG)
+
+    # ---- what can happen to the lists
+
+    def change(self, what: str, person: int) -> None:
+        """Let something happen to one person: see the names below."""
+        lists, now = self.lists, self.sender.now
+        before = person in lists.eligible()
+        wanted = "confirmed" if lists.kind == "regular" else "unconfirmed"
+        match what:
+            case "join":
+                person = max([*lists.people, 1]) + 1
+                for each in lists.optins:
+                    lists.join(person, each, now, wanted)
+            case "join another":
+                for each in lists.optins:
+                    if person in lists.people:
+                        lists.join(person, each, now, wanted)
+            case "unsubscribe":
+                lists.set_status(person, "unsubscribed", now)
+            case "confirm":
+                lists.set_status(person, "confirmed", now)
+            case "subscribe again":
+                lists.set_status(person, wanted, now)
+            case "subscribe again undated":
+                lists.set_status(person, wanted, now, dated=False)
+            case "unsubscribe undated":
+                lists.set_status(person, "unsubscribed", now, dated=False)
+            case "blocklist by hand" | "blocklist by link" | "blocklist by bounce":
+                lists.blocklist(person, now, what.removeprefix("blocklist by "))
+            case "enable":
+                lists.enable(person, now)
+            case "delete":
+                lists.delete(person)
+            case _:
+                raise ValueError(what)
+        self._changed(person, before)
+
+    def delete_list(self, list_id: int) -> None:
+        """Delete a list of the campaign."""
+        before = self.lists.eligible()
+        self.lists.delete_list(list_id)
+        self.sender.campaign.list_gone = self.lists.gone
+        for person in before - self.lists.eligible():
+            self._changed(person, before=True)
+        self._tell()
+
+    def _changed(self, person: int, before: bool) -> None:  # noqa: FBT001 - private
+        started = self.sender.row.started_at is not None
+        ended = self.sender.row.status == "finished"
+        if started and not ended and before != (person in self.lists.eligible()):
+            self.changed_while_sending.add(person)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell the sender who is on its lists now."""
+        lists, campaign = self.lists, self.sender.campaign
+        on, counts = lists.fetchable(), lists.subscribed()
+        campaign.set_people(on | counts, (on | counts) & lists.blocklisted(), on - counts)
+        campaign.mixed = lists.mixed()
+
+    # ---- what really happened
+
+    def visible(self) -> frozenset[int]:
+        """Return of whom the database still tells that they may have been in the audience at the start.
+
+        By listmonk's dates: subscribed before the start, and eligible now, changed or blocklisted since, or
+        blocklisted without a date.
+        """
+        lists, start = self.lists, self.sender.row.started_at or self.sender.now
+        return frozenset(
+            person
+            for (person, each), held in lists.subscriptions.items()
+            if held.created <= start and (lists.counts(each, held.status) or held.updated > start)
+        )
+
+    def unseen(self) -> frozenset[int]:
+        """Return whose coming or going nothing in the database tells, and no count of `to_send` either.
+
+        In the audience at the start and not visible any more, gone before the last pick-up counted; mailed without
+        having been in it, and not visible as a newcomer; in the audience today by a change that no date tells.
+        """
+        sender, campaign = self.sender, self.sender.campaign
+        start = campaign.audience_at_start
+        if not campaign.counted:
+            return frozenset()
+        now, visible = self.lists.eligible(), self.visible()
+        gone = start - visible - campaign.counted[-1]
+        newcomers = {person for person in now - start if person not in visible}
+        guests = sender.mails.keys() - start - newcomers - visible
+        disguised = {
+            person
+            for person in (visible & now) - start
+            if all(held.updated <= (sender.row.started_at or 0.0) for _, held in self.lists.of(person))
+        }
+        return frozenset(gone | guests | disguised)
+
+    def off_the_grid(self) -> bool:
+        """Tell whether some batch ended elsewhere than at a multiple of today's batch size in the audience at start."""
+        people = sorted(self.sender.audience_at_start)
+        size = self.settings.batch_size
+        return any(
+            (rank := bisect_right(people, last)) % size and rank != len(people) for last, _ in self.sender.fetches
+        )
+
+    def contradicted(self) -> frozenset[str]:
+        """Return the named assumptions that this history really broke."""
+        sender, campaign = self.sender, self.sender.campaign
+        false = set()
+        if any(each != self.settings for each in self.used):
+            false.add("same-batch-size")
+        if self.changed_while_sending or self.unseen():
+            false.add("lists-unchanged-while-sending")
+        plain = not self.changed_while_sending and "same-batch-size" not in false
+        if campaign.dropped or (self.off_the_grid() and plain):
+            false.add("no-clean-pause-in-mid-batch")
+        if len([lost for lost in self.stops if lost]) > 1:
+            false.add("stopped-once")
+        if campaign.started_over:
+            false.add("never-started-over")
+        if sender.failed or campaign.unrenderable & campaign.audience_at_start:
+            false.add("no-failures")
+        if campaign.doubled or campaign.unflushed:
+            false.add("no-flush-lost-or-doubled")
+        return frozenset(false)
+
+    def truth(self) -> TruthOf:
+        """Return what really happened."""
+        sender, lists = self.sender, self.lists
+        return TruthOf(
+            at_start=sender.audience_at_start,
+            now=lists.eligible(),
+            blocklisted=lists.blocklisted(),
+            fetchable=lists.fetchable(),
+            mails=dict(sender.mails),
+            failed=frozenset(sender.failed - sender.mails.keys()),
+            contradicted=self.contradicted(),
+            named_in_log=sender.campaign.unrenderable,
+            sent=sender.row.sent,
+            shifted=len(self.changed_while_sending | self.unseen()) * max(1, len(self.stops)),
+            unseen=len(self.unseen()),
+            doubled=sender.campaign.doubled,
+            noise=self.noise(),
+            mixed=lists.mixed() if sender.server.behaviour.one_list_decides else frozenset(),
+            hangs=lists.gone and sender.server.behaviour.gone_list_fails,
+            most_lost=max(self.stops, default=0),
+            dropped=frozenset(sender.campaign.dropped),
+        )
+
+    def noise(self) -> int:
+        """Return by how much workers and a flush were larger under former settings than they are today."""
+        today = self.settings
+
+        def size(each: Settings) -> int:
+            return each.concurrency + 6 * each.concurrency * each.message_rate
+
+        return max(0, max(size(each) for each in self.used) - size(today))
+
+
+def make_lists(  # noqa: PLR0913 - a world has that many parts
+    ids: Iterable[int],
+    *,
+    optin: str,
+    kind: str = "regular",
+    second: Iterable[int] = (),
+    second_optin: str = "single",
+    unconfirmed: Iterable[int] = (),
+    unsubscribed: Iterable[int] = (),
+    blocklisted: Iterable[int] = (),
+) -> Lists:
+    """Return one or two lists of people who were there long before.
+
+    `second` are on the other list as well; `unconfirmed` and `unsubscribed` concern the first list.
+    """
+    lists = Lists({1: optin}, kind)
+    wanted = "confirmed" if kind == "regular" else "unconfirmed"
+    other = "unconfirmed" if kind == "regular" else "confirmed"
+    unconfirmed, unsubscribed, blocklisted = set(unconfirmed), set(unsubscribed), set(blocklisted)
+    for person in ids:
+        status = "unsubscribed" if person in unsubscribed else other if person in unconfirmed else wanted
+        lists.people[person] = Person("blocklisted" if person in blocklisted else "enabled")
+        lists.subscriptions[person, 1] = Subscription(status)
+    second = set(second)
+    if second:
+        lists.optins[2] = second_optin
+        for person in second & lists.people.keys():
+            lists.subscriptions[person, 2] = Subscription(wanted)
+    return lists
+
+
+def later(version: str) -> list[str]:
+    """Return the playable versions after one."""
+    return list(VERSIONS[VERSIONS.index(version) + 1 :])
+
+
+def smaller(settings: Settings, batch_size: int) -> Settings:
+    """Return settings with another batch size."""
+    return replace(settings, batch_size=batch_size)
+
+
+def pipes(version: str) -> bool:
+    """Tell whether a version has pipes."""
+    return BEHAVIOURS[version].pipes
