@@ -211,36 +211,39 @@ def examine(said: Diagnosis, report: ScanReport | None = None, *, ids: bool = Fa
     return {**_head("examine"), **diagnosis(said, ids=ids), **checks}
 
 
-def _outcome(outcome: Outcome, *, ids: bool) -> Object:
+def _outcome(outcome: Outcome, command: str, *, ids: bool) -> Object:
     """Return one campaign of a repair or an undo: what `examine` says, where it was asked, and what was done."""
     if outcome.diagnosis is not None:
         said = diagnosis(outcome.diagnosis, ids=ids)
     else:
         said = {"campaign": {"id": outcome.campaign_id, "name": outcome.campaign_name}}
-        if outcome.plan is not None and outcome.plan.undoes:
+        if outcome.plan is not None and outcome.plan.undoes is not None:
             said = {"advice": list(outcome.advice), **said}
+        elif command == "follow-up":
+            said = {"advice": list(outcome.plan.notes if outcome.plan else outcome.advice), **said}
     done: Object = {
         "strategy": outcome.strategy,
         "prefer": outcome.prefer,
         "applied": outcome.applied,
         "changes": [change(each, ids=ids) for each in outcome.changes],
         "refused": outcome.refused or None,
-        "price": (dict(outcome.plan.price) if outcome.plan else None) or None,
+        "price": dict(outcome.plan.price) if outcome.plan else None,
         "lasts_seconds": [round(each, 1) for each in outcome.lasts] if outcome.lasts else None,
     }
     return {**said, **done}
 
 
 def run(report: RunReport, *, ids: bool = False) -> Object:
-    """Return the whole of `repair` or `undo`."""
+    """Return the whole of `repair` or `undo`, or of `follow-up`, whose two commands share one schema."""
+    command = report.command.partition(" ")[0]
     return {
-        **_head(report.command),
+        **_head(command),
         "run": report.run,
         "of_run": report.of_run,
         "applied": report.applied,
         "undo_file": report.undo_file,
         "plan_file": report.plan_file,
-        "campaigns": [_outcome(each, ids=ids) for each in report.outcomes],
+        "campaigns": [_outcome(each, command, ids=ids) for each in report.outcomes],
         "failed": not_run(report.failed),
     }
 

@@ -101,12 +101,17 @@ def refresh(cur: Cursor[Any], tended: Tended) -> Plan:
             changes.append(_off(made, alike, off))
     stay = on_list - leaving
     blocked = len(leaving - audience.now - audience.reached)
+    last = (
+        f"Press Start on campaign {row.id} right after this: people leave at any time."
+        if stay
+        else f"Nobody is left on it: do not start campaign {row.id}."
+    )
     notes = (
         (
             f"{len(leaving):,} of {len(on_list):,} people are taken off: {blocked:,} left the lists or were "
             f"blocklisted, {len(leaving & audience.reached):,} are proved by now to have been mailed."
         ),
-        f"Press Start on campaign {row.id} right after this: people leave at any time.",
+        last,
     )
     return _plan(tended, "follow-up-refresh", tuple(changes), price=_price(figures, stay), notes=notes)
 
@@ -192,7 +197,8 @@ def _price(figures: Figures, stay: BitMap) -> Mapping[str, Any]:
     """Return the price of the follow-up as it is left: what is true once it was sent to those who stay."""
     case = Case(figures, bounds(figures), group(figures).recipients)
     priced = followup.price(case, stay)
-    return {name: list(getattr(priced, name)) for name in ("missed", "duplicates", "newcomers", "would_mail")}
+    figures_of = {name: list(getattr(priced, name)) for name in ("missed", "duplicates", "newcomers", "would_mail")}
+    return {**figures_of, "presumably": None}
 
 
 def _subscriptions(cur: Cursor[Any], list_id: int) -> list[tuple[dict[str, Any], BitMap]]:
