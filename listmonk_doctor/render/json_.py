@@ -52,16 +52,16 @@ ACCOUNT: Final = (
 Object = dict[str, Any]
 
 
-def _plain(data: Any) -> Any:
+def plain(data: Any) -> Any:
     """Return data as JSON has it: moments as ISO 8601 UTC, tuples as lists, addresses in strings masked."""
     if isinstance(data, str):
         return mask(data)
     if isinstance(data, datetime):
         return utc(data)
     if isinstance(data, dict):
-        return {str(key): _plain(each) for key, each in data.items()}
+        return {str(key): plain(each) for key, each in data.items()}
     if isinstance(data, list | tuple):
-        return [_plain(each) for each in data]
+        return [plain(each) for each in data]
     if data is None or isinstance(data, bool | int | float):
         return data
     return mask(str(data)) if not isinstance(data, PurePath) else str(data)
@@ -69,7 +69,7 @@ def _plain(data: Any) -> Any:
 
 def dumps(document: Mapping[str, Any]) -> str:
     """Return the document as indented JSON in ASCII, with a line break at its end."""
-    return json.dumps(_plain(dict(document)), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+    return json.dumps(plain(dict(document)), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
 
 
 def _head(command: str) -> Object:
