@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
+from listmonk_doctor.render.json_recorded import recorded
 from listmonk_doctor.render.text import mask, ranges, utc
 
 if TYPE_CHECKING:
@@ -205,7 +206,8 @@ def diagnosis(said: Diagnosis, *, ids: bool) -> Object:
 def examine(said: Diagnosis, report: ScanReport | None = None, *, ids: bool = False) -> Object:
     """Return the whole of `examine`; `report` tells which checks did not run."""
     checks = {"skipped": not_run(report.skipped), "failed": not_run(report.failed)} if report else {}
-    return {**_head("examine"), **diagnosis(said, ids=ids), **checks}
+    recording = {"recorded": recorded(said.examination.recorded, ids=ids)}
+    return {**_head("examine"), **diagnosis(said, ids=ids), **recording, **checks}
 
 
 def _outcome(outcome: Outcome, *, ids: bool) -> Object:
