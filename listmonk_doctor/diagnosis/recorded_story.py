@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from listmonk_doctor.diagnosis.figures import Figures
     from listmonk_doctor.diagnosis.recorded import Hole, Recorded
     from listmonk_doctor.diagnosis.report import Cause
+    from listmonk_doctor.timeline.meaning import Overwrite
 
     Sentences = tuple[str, ...]
 
@@ -24,10 +25,15 @@ def tell_recorded(figures: Figures) -> tuple[Sentences, Sentences, Sentences]:
     happened += [
         f"Recorded at {each.before:%H:%M:%S} UTC: a run that sent nothing set the cursor from {each.was:,} to "
         f"{each.became:,}, which is `to_send` (M2)."
-        for each in recorded.meaning.overwrites
-        if each.became not in figures.audience.possible
+        for each in _overwritten(figures, recorded)
     ]
     return tuple(happened), _known(recorded), _unknowable(figures, recorded)
+
+
+def _overwritten(figures: Figures, recorded: Recorded) -> tuple[Overwrite, ...]:
+    """Return the cursors that surely became a count: no batch goes back, or ends at an id that nobody has."""
+    possible = figures.audience.possible
+    return tuple(each for each in recorded.meaning.overwrites if each.became < each.was or each.became not in possible)
 
 
 def _death(hole: Hole) -> str:
@@ -93,12 +99,17 @@ def _judged(cause: Cause, recorded: Recorded, figures: Figures) -> Cause:
         if lost:
             times = ", ".join(f"{hole.by:%H:%M:%S}" for hole in lost)
             people = sum(len(hole.surely) for hole in lost)
-            because = f"recorded: the sender died by {times} UTC; at least {people:,} people were fetched and not mailed"
+            because = f"recorded: the sender died by {times} UTC; at least {people:,} people it held were not mailed"
             return replace(cause, standing="established", because=because)
+        dead = [hole for hole in recorded.holes if hole.certain]
+        if dead:
+            times, people = ", ".join(f"{hole.by:%H:%M:%S}" for hole in dead), sum(len(hole.most) for hole in dead)
+            because = f"recorded: the sender died by {times} UTC; up to {people:,} people it held may be lost"
+            return replace(cause, standing="consistent", because=because)
         if recorded.complete and not recorded.holes:
             return replace(cause, standing="ruled-out", because="recorded: no sender died with people in its hands")
     if cause.code == "M2":
-        seen = [each for each in recorded.meaning.overwrites if each.became not in figures.audience.possible]
+        seen = _overwritten(figures, recorded)
         if seen:
             because = f"recorded at {seen[-1].before:%H:%M:%S} UTC: the cursor went from {seen[-1].was:,} to `to_send`"
             return replace(cause, standing="established", because=because)
