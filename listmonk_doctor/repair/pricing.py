@@ -217,3 +217,22 @@ def presume_level(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Pres
     if missed == price.missed:
         return None
     return Presumed(missed, price.duplicates, assumptions)
+
+
+def presume_recorded(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Presumed | None:
+    """Return what a price shrinks to by a complete recording: only the `unknown` may have been mailed or not.
+
+    Holds under the assumptions given, which are those of the groups. None where it adds nothing.
+    """
+    recipients, audience = case.recipients, case.figures.audience
+    price = price_untouched(case) if cursor == EVERYBODY else price_from(case, cursor)
+    mailed = audience.now - audience.now if cursor == EVERYBODY else mailed_from(case.figures, cursor)
+    left_out = audience.members - mailed
+    surely, unknown = case.unmailed_people, recipients.unknown
+    got = recipients.presumed_reached | recipients.reached
+    before = len(case.figures.newcomers_below & mailed)
+    missed = Range(len(surely & left_out), len((surely | unknown) & left_out))
+    duplicates = Range(len(got & mailed), len((got | unknown) & mailed) + before)
+    if (missed, duplicates) == (price.missed, price.duplicates):
+        return None
+    return Presumed(missed, duplicates, assumptions)
