@@ -28,11 +28,15 @@ def _sentence(code: str, figures: Figures) -> str:
     lists = "nobody joined, left or was blocklisted while it was being sent"
     if undated:
         lists += f", and {undated:,} blocklisted people without a usable date were so before the start"
+    asleep = ", while it slept in the sliding window" if settings.paced_by_window else ""
     return {
-        "same-batch-size": f"the batch size was {settings.batch_size:,} all along, as it is today",
+        "same-batch-size": (
+            f"the batch size was {settings.batch_size:,} all along, with {settings.concurrency:,} workers and a message "
+            f"rate of {settings.message_rate:,}, as it is today"
+        ),
         "no-clean-pause-in-mid-batch": "it was never paused cleanly in the middle of a batch",
         "lists-unchanged-while-sending": lists,
-        "stopped-once": "it was stopped only once",
+        "stopped-once": f"it was stopped only once{asleep}",
         "never-started-over": "no earlier overwritten cursor made it start over",
         "no-failures": "no mail failed, was refused or could not be rendered",
         "no-flush-lost-or-doubled": "every 5-second count of sent mails reached the row, and none twice",
