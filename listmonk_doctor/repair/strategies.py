@@ -157,8 +157,8 @@ def _nothing(setting: Setting) -> Option:
         because = "leaves it as it is: a server sends it within 5 s of its start"
         if not figures.audience.now:
             because = "leaves it as it is: nobody is in its audience; whoever joins its lists would be mailed at once"
-    over = status in ("finished", "cancelled") or hangs(figures)
-    presumably = _presumed(setting, EVERYBODY if over else figures.campaign.cursor)
+    rests = status not in ("running", "paused", "scheduled") or hangs(figures)
+    presumably = _presumed(setting, EVERYBODY if rests else figures.campaign.cursor)
     free = Gate(open=True, because="")
     return _option("nothing", price, free, because, recommended=healthy and not broken, presumably=presumably)
 
@@ -202,7 +202,7 @@ def _resume(setting: Setting) -> Option:
             f"the cursor ({cursor:,}) is not where the sending stood: Start would mail {price.would_mail} people, "
             f"most of them for the second time"
         )
-    elif not left and figures.ended:
+    elif not figures.left_above and figures.ended:
         refusal = f"nobody is left above the cursor ({cursor:,}): Start would send nothing"
         if behaves("cursor-overwritten", figures.settings.version):
             refusal += " and overwrite the cursor with a count (M2)"
@@ -280,7 +280,7 @@ def _unschedule(setting: Setting) -> Option:
     )
     return _option(
         "unschedule",
-        price_nobody(),
+        price_nobody(setting.case),
         _gate(setting, unschedule=True),
         because,
         changes=_row_change(setting, {"status": "draft"}),
