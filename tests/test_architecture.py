@@ -23,7 +23,7 @@ ROOMS: Final = {
     "evidence": frozenset({"listmonk", "database", "errors"}),
     "diagnosis": frozenset({"evidence", "timeline", "listmonk", "database", "errors"}),
     "repair": frozenset({"diagnosis", "listmonk", "database", "errors"}),
-    "render": frozenset({"repair", "diagnosis", "listmonk", "errors"}),
+    "render": frozenset({"repair", "diagnosis", "timeline", "listmonk", "errors"}),
     "demo": frozenset({"database", "errors"}),
     "commands": frozenset({"render", "repair", "diagnosis", "timeline", "listmonk", "database", "demo", "errors"}),
 }

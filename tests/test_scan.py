@@ -145,7 +145,7 @@ def test_skipped_checks_say_why(incident_db: Any) -> None:
 
 def test_findings_come_in_order_of_severity(empty_db: str) -> None:
     """The worst come first, then the ids in ascending order, and what is about no campaign last."""
-    build(empty_db, "v6.0.0")
+    build(empty_db, "v4.1.0")
     rows = [
         named(101, "finished", 300, CEILING),
         named(102, "finished", 200, id_at(200)),

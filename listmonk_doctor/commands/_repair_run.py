@@ -49,6 +49,7 @@ class Request:
     wait: bool
     allow_unknown_version: bool
     output: Format | None
+    recorded: Path | None = None
 
 
 def check(asked: Request, strategies: Sequence[str]) -> None:
@@ -160,6 +161,7 @@ def run(asked: Request, where: Where) -> int:
             undo_out=place,
             yes=asked.yes,
             app_stopped=asked.app_stopped,
+            recorded=asked.recorded,
         )
 
 
@@ -186,6 +188,7 @@ def _made(database: Database, asked: Request) -> _repairing.Made:
         exactly=asked.apply,
         wait=asked.wait,
         app_stopped=asked.app_stopped,
+        recorded=asked.recorded,
     )
 
 

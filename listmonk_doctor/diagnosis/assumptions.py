@@ -30,11 +30,15 @@ def _sentence(code: str, figures: Figures) -> str:
         lists += f", {undated:,} blocklisted people without a usable date were so before the start"
     if doubtful := figures.doubtful:
         lists += f", {doubtful:,} whose subscription changed since were in the audience at the start"
+    asleep = ", while it slept in the sliding window" if settings.paced_by_window else ""
     return {
-        "same-batch-size": f"the batch size was {settings.batch_size:,} all along, as it is today",
+        "same-batch-size": (
+            f"the batch size was {settings.batch_size:,} all along, with {settings.concurrency:,} workers and a "
+            f"message rate of {settings.message_rate:,}, as it is today"
+        ),
         "no-clean-pause-in-mid-batch": "it was never paused cleanly in the middle of a batch",
         "lists-unchanged-while-sending": lists,
-        "stopped-once": "it was stopped only once",
+        "stopped-once": f"it was stopped only once{asleep}",
         "never-started-over": "no earlier overwritten cursor made it start over",
         "no-failures": "no mail failed, was refused or could not be rendered",
         "no-flush-lost-or-doubled": "every 5-second count of sent mails reached the row, and none twice",

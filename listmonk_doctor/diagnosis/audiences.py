@@ -11,10 +11,10 @@ from listmonk_doctor.database import sqlfiles
 from listmonk_doctor.diagnosis import packed as ids
 from listmonk_doctor.diagnosis.chunks import chunks, packed, size
 from listmonk_doctor.diagnosis.idsets import Audience, classify
-from listmonk_doctor.diagnosis.shelves import Shelves
+from listmonk_doctor.diagnosis.shelves import Shelves, Where
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from psycopg import Cursor
@@ -26,6 +26,8 @@ TICK: Final = timedelta(microseconds=1)
 """The server's smallest step of time."""
 ELIGIBLE, NOT_ELIGIBLE, UNSUBSCRIBED = 0, 6, 12
 """Parts of the code of audience/subscriptions.sql."""
+CODES: Final = 18
+"""How many codes it has."""
 
 
 class Asked(NamedTuple):
@@ -58,15 +60,15 @@ def asked(campaign: Campaign, *, now: datetime, batch_cut_first: bool) -> Asked:
 
 
 class Moments:
-    """The moments that divide dates into places; a date not after the moment at place p has a place <= p."""
+    """Moments that divide dates into places: a date that is not after the moment at a place has at most that place."""
 
-    def __init__(self, wanted: Sequence[Asked]) -> None:
-        """Take the starts and last changes of the campaigns."""
-        self._sorted = sorted({moment for each in wanted for moment in (each.start, each.end)})
+    def __init__(self, moments: Iterable[datetime]) -> None:
+        """Take the moments, in any order, with repetitions."""
+        self._sorted = sorted(set(moments))
         self._places = {moment: place for place, moment in enumerate(self._sorted)}
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return how many different ones there are."""
         return len(self._sorted)
 
     def place(self, moment: datetime) -> int:
@@ -89,7 +91,7 @@ def read_audiences(
     """
     if not wanted:
         return
-    moments = Moments(wanted)
+    moments = Moments(moment for each in wanted for moment in (each.start, each.end))
     blocked = _blocked(cur, moments)
     reached = _reached(cur, wanted)
     if len(wanted) == 1:
@@ -132,10 +134,10 @@ def _reached(cur: Cursor[Any], wanted: Sequence[Asked]) -> dict[int, BitMap]:
 def _one(cur: Cursor[Any], wanted: Asked, progress: Progress | None) -> Iterator[tuple[Asked, Mapping[str, BitMap]]]:
     """Read the classes of one campaign's subscriptions: the server works them out."""
     table = size(cur)
-    long = table.last_id >= 1 << ids.SHIFT
+    how = ids.packing(CODES, table.last_id)
     regular = wanted.campaign.type == "regular"
     values = {
-        "wide": long,
+        **how._asdict(),
         "wanted": "confirmed" if regular else "unconfirmed",
         "regular": regular,
         "lists": wanted.lists,
@@ -145,7 +147,7 @@ def _one(cur: Cursor[Any], wanted: Asked, progress: Progress | None) -> Iterator
     }
     codes: dict[int, BitMap] = {}
     for (mixed,) in packed(cur, "audience/subscriptions.sql", values, chunks(cur, table, wanted.lists), progress):
-        for code, some in (ids.wide if long else ids.narrow)(mixed):
+        for code, some in how.unpack(mixed):
             if code in codes:
                 codes[code] |= some
             else:
@@ -175,22 +177,23 @@ def _many(
 ) -> Iterator[tuple[Asked, Mapping[str, BitMap]]]:
     """Read the subscriptions of all campaigns' lists onto shelves, and take each campaign's classes from them."""
     table = size(cur)
+    starts = Moments(each.start for each in wanted)
     lists = sorted({list_id for each in wanted for list_id in each.lists})
-    buckets = len(moments) + 2
-    bounds = moments.bounds
-    values = {"lists": lists, "moments": bounds, "first": bounds[0], "buckets": buckets}
-    shelves = Shelves(lists, buckets)
-    for made, changed in packed(cur, "audience/many.sql", values, chunks(cur, table, lists), progress):
-        shelves.put(made, changed)
+    places = len(moments) + 2
+    how = ids.packing(places, table.last_id)
+    values = {
+        **how._asdict(),
+        "lists": lists,
+        "every": len(lists) == table.lists,
+        "starts": starts.bounds,
+        "moments": moments.bounds,
+        "first": starts.bounds[0],
+        "places": places,
+    }
+    shelves = Shelves(how, undated=places - 1)
+    for piece in packed(cur, "audience/many.sql", values, chunks(cur, table, lists), progress):
+        shelves.put(*piece)
     for each in sorted(wanted, key=lambda one: one.start):
-        yield (
-            each,
-            shelves.classes(
-                each.lists,
-                each.double,
-                moments.place(each.start),
-                moments.place(each.end),
-                regular=each.campaign.type == "regular",
-                fetchable=each.fetchable,
-            ),
-        )
+        where = Where(starts.place(each.start), moments.place(each.start), moments.place(each.end))
+        regular = each.campaign.type == "regular"
+        yield each, shelves.classes(each.lists, each.double, where, regular=regular, fetchable=each.fetchable)

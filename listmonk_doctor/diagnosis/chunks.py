@@ -27,16 +27,19 @@ FEW_AT_ONCE: Final = 16_000_000
 """Even of a small share no more rows than these are read in one statement."""
 PAGE_RANGES_SINCE: Final = 140_000
 """PostgreSQL 14: the first that reads a range of pages without reading the whole table."""
+PIECE: Final = 1 << 20
+"""Bytes of the packed columns that are received at once; a multiple of 8."""
 _END: Final = "(4294967295,0)"
 
 
 class Size(NamedTuple):
-    """What is known of the table without reading it: the server's version, pages, rows (-1: unknown), highest id."""
+    """What is known without reading the table: server version, its pages, rows (-1: unknown), highest id; lists."""
 
     server: int
     pages: int
     rows: int
     last_id: int
+    lists: int
 
 
 def size(cur: Cursor[Any]) -> Size:
@@ -90,14 +93,16 @@ def packed(
     values: Mapping[str, Any],
     ranges: Sequence[Mapping[str, Any]],
     progress: Progress | None,
-) -> Iterator[tuple[bytes | None, ...]]:
-    """Run a statement for each range, in the cursor's transaction, and yield its one row of packed columns."""
+) -> Iterator[tuple[Any, ...]]:
+    """Run a statement for each range, in the cursor's transaction, and yield its packed columns in pieces.
+
+    `progress` is called before the first range and after each.
+    """
     tell = progress or (lambda _done, _all: None)
     tell(0, len(ranges))
+    text = sqlfiles.read(statement)
     for done, chunk in enumerate(ranges, start=1):
-        # Binary: as text each byte of the ids would come as two.
-        with cur.connection.cursor(binary=True) as reading:
-            reading.execute(sqlfiles.read(statement), {**values, **chunk})
-            row = reading.fetchone() or ()
-        yield row
+        with cur.connection.cursor() as reading:
+            # Row by row: nobody ever holds the whole chunk. Binary: as text each byte of the ids would come as two.
+            yield from reading.stream(text, {**values, **chunk, "piece": PIECE}, binary=True)
         tell(done, len(ranges))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 from listmonk_doctor.diagnosis.account import account, bounds, judge
@@ -11,6 +12,7 @@ from listmonk_doctor.diagnosis.causes import Live, judge_causes
 from listmonk_doctor.diagnosis.figures import Figures
 from listmonk_doctor.diagnosis.groups import group
 from listmonk_doctor.diagnosis.recorded import Heard, hear
+from listmonk_doctor.diagnosis.recorded_story import recorded_causes, tell_recorded
 from listmonk_doctor.diagnosis.repaired import read_repaired
 from listmonk_doctor.diagnosis.report import Examination
 from listmonk_doctor.diagnosis.story import tell
@@ -77,10 +79,10 @@ def examine(figures: Figures, *, running: bool | None, scanners: int, pipe: Pipe
     limits = bounds(figures)
     grouping = group(figures)
     verdict = judge(figures)
-    causes = judge_causes(figures, Live(running=running, scanners=scanners, pipe=pipe))
+    causes = recorded_causes(judge_causes(figures, Live(running=running, scanners=scanners, pipe=pipe)), figures)
     assumptions = name(grouping.assumptions, figures)
     books = account(figures, limits)
-    happened, known, unknowable = tell(figures, books, verdict)
+    happened, known, unknowable = map(add, tell(figures, books, verdict), tell_recorded(figures))
     return Examination(
         campaign=figures.campaign,
         version=str(figures.settings.version),
@@ -97,4 +99,5 @@ def examine(figures: Figures, *, running: bool | None, scanners: int, pipe: Pipe
         happened=happened,
         known=known,
         unknowable=unknowable,
+        recorded=figures.recorded,
     )

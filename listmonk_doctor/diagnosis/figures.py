@@ -234,14 +234,22 @@ class Figures:
         return not (self.overwritten or self.started_over or self.proofs_above_cursor > self.slack)
 
     @cached_property
+    def ends_early(self) -> bool:
+        """Whether it may be called finished before everybody was fetched (M3, M4: up to 4.1.0)."""
+        early = ("batch-cut-before-filter", "finished-while-draining", "sent-counts-fetched")
+        return any(behaves(name, self.versions) for name in early)
+
+    @cached_property
     def tail(self) -> BitMap:
         """Members above a trusted cursor up to the ceiling, without those whom the clean-up's noise may hide.
 
         A clean-up writes the highest id that was sent, which may fall short by some workers: the first
-        `concurrency` people above such a cursor are left out. While it runs, the cursor is a fetch's own.
+        `concurrency` people above such a cursor are left out. While it runs, the cursor is a fetch's own. Later
+        versions finish only when everybody was fetched: whoever is above the cursor then was refused, or skipped at
+        rendering.
         """
         members = self.audience.members
-        if not (self.cursor_trusted and self.started):
+        if not (self.cursor_trusted and self.started) or (self.ended and not self.ends_early):
             return members & members.__class__()
         low = self.campaign.cursor
         if self.campaign.status != "running" and not self.counts_fetched:

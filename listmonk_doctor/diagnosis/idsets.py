@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 
 from pyroaring import BitMap
 
@@ -40,7 +41,7 @@ def at_rank(ids: BitMap, rank: int) -> int:
     return int(ids[min(rank, len(ids)) - 1])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Audience:
     """A campaign's audience in sets of subscriber ids, by listmonk's rules and by what dates are worth.
 
@@ -55,6 +56,8 @@ class Audience:
     mixed       of those now, people with another subscription on these lists that is not eligible
     fetchable   whoever counts when a version before 4.0.0 cuts a batch (empty for later versions)
     reached     proved to have been mailed by bounces, views or clicks after the start
+
+    What follows from these sets is worked out once: it is asked for at each of a thousand batch boundaries.
     """
 
     now: BitMap
@@ -69,22 +72,22 @@ class Audience:
     fetchable: BitMap
     reached: BitMap
 
-    @property
+    @cached_property
     def members(self) -> BitMap:
         """In the audience today and, for certain or perhaps, at the start."""
         return self.sure | self.undated
 
-    @property
+    @cached_property
     def departed(self) -> BitMap:
         """Perhaps in the audience at the start, and not today (deleted people are in no set)."""
         return self.left | self.blocked_since | self.blocked_undated
 
-    @property
+    @cached_property
     def possible(self) -> BitMap:
         """Everybody visible who may have been in the audience at the start."""
         return self.members | self.departed
 
-    @property
+    @cached_property
     def estimate(self) -> BitMap:
         """The audience at the start if every date is taken at its word."""
         return self.members | self.left | self.blocked_since

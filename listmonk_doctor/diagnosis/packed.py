@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pyroaring import BitMap, BitMap64
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 LITTLE: Final = sys.byteorder == "little"
 WORD: Final = 32
 """Bits of an id in an 8-byte number; the code stands above them."""
-SHIFT: Final = 27
-"""Bits of an id in a 4-byte number; the code (below 32) stands above them."""
 
 
 def unpack(packed: bytes | None) -> BitMap:
@@ -28,13 +26,33 @@ def unpack(packed: bytes | None) -> BitMap:
     return BitMap(ids)
 
 
-def narrow(packed: bytes | None) -> Iterator[tuple[int, BitMap]]:
-    """Yield each code of a column of 4-byte numbers with its ids: the code stands above the 27 bits of the id."""
+class Packing(NamedTuple):
+    """How ids and codes are packed together: the code above `shift` bits of 4 bytes, or (wide) above 32 bits of 8."""
+
+    wide: bool
+    shift: int
+
+    def unpack(self, packed: bytes | None) -> Iterator[tuple[int, BitMap]]:
+        """Yield each code of a packed column with its ids."""
+        return wide(packed) if self.wide else narrow(packed, self.shift)
+
+
+def packing(codes: int, last_id: int) -> Packing:
+    """Return the shortest packing for so many codes (from 0) and ids up to `last_id`."""
+    shift = max(last_id, 1).bit_length()
+    return Packing(wide=codes << shift > 1 << WORD, shift=shift)
+
+
+def narrow(packed: bytes | None, shift: int) -> Iterator[tuple[int, BitMap]]:
+    """Yield each code of a column of 4-byte numbers with its ids."""
     mixed = unpack(packed)
-    for code in range(1 << (WORD - SHIFT)):
-        first = code << SHIFT
-        if mixed.range_cardinality(first, first + (1 << SHIFT)):
-            yield code, (mixed & BitMap(range(first, first + (1 << SHIFT)))).shift(-first)
+    last = mixed.max() if mixed else -1
+    start = 0
+    while start <= last:
+        code = mixed.next_set_bit(start) >> shift
+        start = (code + 1) << shift
+        some = mixed & BitMap(range(code << shift, start))
+        yield code, some.shift(-(code << shift))
 
 
 def wide(packed: bytes | None) -> Iterator[tuple[int, BitMap]]:

@@ -64,6 +64,11 @@ class Recorded:
     started_over: bool
 
     @property
+    def narrows(self) -> bool:
+        """Whether anything follows from it for people."""
+        return bool(self.complete or self.presumed or self.not_mailed or self.never)
+
+    @property
     def blocks(self) -> tuple[Block, ...]:
         """The recorded holes as hole candidates."""
         return tuple(_block(hole) for hole in self.holes if hole.most)

@@ -1,36 +1,41 @@
 """Owns the subscriptions that a shared pass read: kept once for all campaigns, by list, status and dates.
 
-A place says where a date lies among the pass's moments (see sql/audience/many.sql).
+A date's place is how many of the pass's moments are before it (see sql/audience/many.sql).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pyroaring import BitMap
 
-from listmonk_doctor.diagnosis import packed
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-CONFIRMED, UNCONFIRMED, UNSUBSCRIBED, OTHER = range(4)
-"""The status of a subscription, as many.sql numbers it."""
+    from listmonk_doctor.diagnosis.packed import Packing
+
 _CLASSES: Final = ("sure", "undatable", "joined", "left_since", "left_during", "never", "fetchable")
+
+
+class Where(NamedTuple):
+    """Where a campaign's start lies among the starts, and where its start and end lie among starts and ends."""
+
+    room: int
+    start: int
+    end: int
 
 
 class Shelf:
     """The subscriptions of one list with one status; each person has one at most, so ids stand for subscriptions."""
 
-    def __init__(self, undated: int) -> None:
-        """Make an empty one; `undated` is the place of a last change without a date."""
+    def __init__(self) -> None:
+        """Make an empty one."""
         self.made: dict[int, BitMap] = {}
-        """Everybody, by the place of the date of making."""
+        """Everybody, by where the date of making lies among the starts."""
         self.changed: dict[int, BitMap] = {}
-        """Who was changed at another place than made, by the place of the last change."""
-        self._undated = undated
+        """Who was changed behind a start that he was made before, by where the change lies among starts and ends."""
         self._all: BitMap | None = None
-        self._place = -1
+        self._at = Where(-1, -1, -1)
         self._before = BitMap()
         self._since = BitMap()
 
@@ -41,54 +46,52 @@ class Shelf:
             self._all = BitMap().union(*self.made.values())
         return self._all
 
-    def at(self, place: int) -> tuple[BitMap, BitMap]:
-        """Return who was made at a place up to this one, and who of them was changed after it or has no date of it.
+    def at(self, where: Where) -> tuple[BitMap, BitMap]:
+        """Return who was made up to a start, and who of them was changed after it or has no date of it.
 
-        Quick for places that ascend from call to call.
+        Quick for starts that ascend from call to call.
         """
-        if place < self._place or self._place < 0:
-            self._place = -1
+        if where.room < self._at.room or self._at.room < 0:
+            self._at = Where(-1, -1, -1)
             self._before = BitMap()
             self._since = BitMap().union(*self.changed.values())
-        for each in range(self._place + 1, place + 1):
-            self._before |= self.made.get(each, BitMap())
-            self._since -= self.changed.get(each, BitMap())
-        self._place = place
+        for room in range(self._at.room + 1, where.room + 1):
+            self._before |= self.made.get(room, BitMap())
+        for place in range(self._at.start + 1, where.start + 1):
+            self._since -= self.changed.get(place, BitMap())
+        self._at = where
         return self._before, self._before & self._since
 
-    def changed_between(self, start: int, end: int) -> BitMap:
-        """Return who was made earlier and changed after one place and up to another, or has no date of the change."""
-        places = (*range(start + 1, end + 1), self._undated)
+    def changed_during(self, where: Where, undated: int) -> BitMap:
+        """Return who was changed between a start and an end, or has no date of it (the place `undated`)."""
+        places = (*range(where.start + 1, where.end + 1), undated)
         return BitMap().union(*(self.changed[place] for place in places if place in self.changed))
 
 
 class Shelves:
     """All subscriptions of a shared pass."""
 
-    def __init__(self, lists: Sequence[int], buckets: int) -> None:
-        """Make empty shelves for lists (ascending) and so many places."""
-        self._lists = {list_id: number for number, list_id in enumerate(lists)}
-        self._buckets = buckets
-        self._shelves: dict[int, Shelf] = {}
+    def __init__(self, how: Packing, *, undated: int) -> None:
+        """Make empty shelves; `how` ids come packed, `undated` is the place of a last change without a date."""
+        self._how = how
+        self._undated = undated
+        self._shelves: dict[int, dict[str, Shelf]] = {}
 
-    def put(self, made: bytes | None, changed: bytes | None) -> None:
-        """Add what one chunk of the pass brought."""
-        for code, some in packed.wide(made):
-            kind, place = divmod(code, self._buckets)
-            _add(self._shelf(kind).made, place, some)
-        for code, some in packed.wide(changed):
-            kind, place = divmod(code, self._buckets)
-            _add(self._shelf(kind).changed, place, some)
+    def put(self, list_id: int, status: str, made: bytes | None, changed: bytes | None) -> None:
+        """Add what one piece of the pass brought."""
+        shelf = self._shelves.setdefault(list_id, {}).setdefault(status, Shelf())
+        for places, mixed in ((shelf.made, made), (shelf.changed, changed)):
+            for place, some in self._how.unpack(mixed):
+                if place in places:
+                    places[place] |= some
+                else:
+                    places[place] = some
 
-    def _shelf(self, kind: int) -> Shelf:
-        return self._shelves.setdefault(kind, Shelf(self._buckets - 1))
-
-    def classes(  # noqa: PLR0913 - what a campaign is
+    def classes(
         self,
         lists: Iterable[int],
         double: Iterable[int],
-        start: int,
-        end: int,
+        where: Where,
         *,
         regular: bool,
         fetchable: bool,
@@ -96,35 +99,23 @@ class Shelves:
         """Return the classes of single subscriptions of one campaign, as `classify` takes them."""
         found = {name: BitMap() for name in _CLASSES}
         for list_id in lists:
-            eligible = eligible_status(regular=regular, double=list_id in double)
-            for status in range(4):
-                shelf = self._shelves.get(4 * self._lists[list_id] + status)
-                if shelf is None:
-                    continue
-                before, moved = shelf.at(start)
-                if status in eligible:
+            for status, shelf in self._shelves.get(list_id, {}).items():
+                before, moved = shelf.at(where)
+                if eligible(status, regular=regular, double=list_id in double):
                     found["sure"] |= before - moved
                     found["undatable"] |= moved
                     found["joined"] |= shelf.everybody - before
                 else:
                     found["left_since"] |= moved
-                    found["left_during"] |= moved & shelf.changed_between(start, end)
+                    found["left_during"] |= moved & shelf.changed_during(where, self._undated)
                     found["never"] |= before - moved
-                if fetchable and status != UNSUBSCRIBED:
+                if fetchable and status != "unsubscribed":
                     found["fetchable"] |= shelf.everybody
         return found
 
 
-def eligible_status(*, regular: bool, double: bool) -> frozenset[int]:
-    """Return which status makes a subscription eligible, by listmonk's rules (2.0.0 to 6.2.0)."""
-    if regular:
-        return frozenset({CONFIRMED}) if double else frozenset({CONFIRMED, UNCONFIRMED, OTHER})
-    return frozenset({UNCONFIRMED}) if double else frozenset()
-
-
-def _add(places: dict[int, BitMap], place: int, some: BitMap) -> None:
-    """Add people to a place."""
-    if place in places:
-        places[place] |= some
-    else:
-        places[place] = some
+def eligible(status: str, *, regular: bool, double: bool) -> bool:
+    """Say whether a subscription's status makes it count, by listmonk's rules (2.0.0 to 6.2.0)."""
+    if double:
+        return status == ("confirmed" if regular else "unconfirmed")
+    return regular and status != "unsubscribed"

@@ -86,6 +86,11 @@ class Settings:
         """Whether a sliding window limits the rate (listmonk ignores windows of a second or less)."""
         return self.window_rate > 0 and self.window_seconds > 1
 
+    @property
+    def paced_by_window(self) -> bool:
+        """Whether the sliding window is slower than the workers, so that sending mostly sleeps in it."""
+        return self.window and self.window_rate < self.window_seconds * self.concurrency * self.message_rate
+
     def versions_between(self, start: datetime | None, end: datetime | None) -> tuple[Version, ...]:
         """Return the versions that may have been installed between two moments, oldest first.
 

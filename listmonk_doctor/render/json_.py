@@ -12,6 +12,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from listmonk_doctor.render.changes import without_ids
+from listmonk_doctor.render.json_recorded import recorded
 from listmonk_doctor.render.text import mask, ranges, utc
 
 if TYPE_CHECKING:
@@ -53,16 +54,16 @@ ACCOUNT: Final = (
 Object = dict[str, Any]
 
 
-def _plain(data: Any) -> Any:
+def plain(data: Any) -> Any:
     """Return data as JSON has it: moments as ISO 8601 UTC, tuples as lists, addresses in strings masked."""
     if isinstance(data, str):
         return mask(data)
     if isinstance(data, datetime):
         return utc(data)
     if isinstance(data, dict):
-        return {str(key): _plain(each) for key, each in data.items()}
+        return {str(key): plain(each) for key, each in data.items()}
     if isinstance(data, list | tuple):
-        return [_plain(each) for each in data]
+        return [plain(each) for each in data]
     if data is None or isinstance(data, bool | int | float):
         return data
     return mask(str(data)) if not isinstance(data, PurePath) else str(data)
@@ -70,7 +71,7 @@ def _plain(data: Any) -> Any:
 
 def dumps(document: Mapping[str, Any]) -> str:
     """Return the document as indented JSON in ASCII, with a line break at its end."""
-    return json.dumps(_plain(dict(document)), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+    return json.dumps(plain(dict(document)), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
 
 
 def _head(command: str) -> Object:
@@ -208,7 +209,8 @@ def diagnosis(said: Diagnosis, *, ids: bool) -> Object:
 def examine(said: Diagnosis, report: ScanReport | None = None, *, ids: bool = False) -> Object:
     """Return the whole of `examine`; `report` tells which checks did not run."""
     checks = {"skipped": not_run(report.skipped), "failed": not_run(report.failed)} if report else {}
-    return {**_head("examine"), **diagnosis(said, ids=ids), **checks}
+    recording = {"recorded": recorded(said.examination.recorded, ids=ids)}
+    return {**_head("examine"), **diagnosis(said, ids=ids), **recording, **checks}
 
 
 def _outcome(outcome: Outcome, command: str, *, ids: bool) -> Object:

@@ -149,6 +149,8 @@ def _candidates(seen: Examination) -> doc.Document:
     )
     more = len(seen.candidates) - MOST_BLOCKS
     note = "a stop loses one stretch that ends where a batch ended; which of these, the row alone does not say"
+    if seen.recorded is not None and seen.recorded.complete:
+        note = "what each recorded death of the sender can have lost, at most"
     blocks: list[doc.Block] = [
         doc.Heading("Where people may be missing", note),
         doc.Table(("people", "subscriber ids", "places in the audience", "why"), rows, frozenset({0})),

@@ -17,6 +17,8 @@ from listmonk_doctor.render.text import clean, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self, TextIO
 
 STYLES: Final[dict[doc.Tone, str]] = {
     "plain": "",
@@ -162,6 +164,49 @@ def _draw(block: doc.Block, *, blocks: bool) -> RenderableType:  # noqa: PLR0911
             return _strip(block, blocks=blocks)
         case doc.Command():
             return _command(block)
+
+
+class Screen:
+    """A page that is drawn anew in place while something is watched; a context manager.
+
+    It writes to `stream`, a terminal. What rich's own thread would do is not needed: it draws when it is told to.
+    """
+
+    def __init__(self, stream: TextIO, environ: Mapping[str, str]) -> None:
+        """Take the terminal; nothing is drawn yet."""
+        from rich.live import Live
+
+        coloured = colour(environ, live=True)
+        self._environ = environ
+        self._console = Console(
+            file=stream,
+            force_terminal=True,
+            no_color=not coloured,
+            color_system="standard" if coloured else None,
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
+        self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+
+    def __enter__(self) -> Self:
+        """Begin to draw."""
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the last page standing."""
+        self._live.stop()
+
+    def show(self, page: doc.Document) -> None:
+        """Draw a page in the place of the one before."""
+        drawn = render(page, self._environ, self._console.width, live=True)
+        self._live.update(Text.from_ansi(drawn.rstrip("\n")), refresh=True)
 
 
 def render(page: doc.Document, environ: Mapping[str, str], width: int | None = None, *, live: bool = True) -> str:

@@ -160,9 +160,9 @@ def hangs(figures: Figures) -> bool:
     return bool(figures.campaign.deleted_lists) and behaves("deleted-list-breaks-fetch", figures.settings.version)
 
 
-def price_nobody() -> Price:
-    """Price a strategy after which nobody is mailed."""
-    return _nothing()
+def price_nobody(case: Case) -> Price:
+    """Price a strategy after which nobody is mailed: whoever of a campaign that was started is left out is missed."""
+    return _price(case, BitMap()) if case.figures.started else _nothing()
 
 
 def _nothing() -> Price:
@@ -177,7 +177,9 @@ def presume(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Presumed |
     """Return what a price shrinks to if the mails were sent in order without a hole: the first `sent` of the audience.
 
     That holds under the assumptions given (for M2 on a finished row: stopped once, never started over, no failures,
-    no lost flush). People whom the dates do not show (the residual) widen it. None where it adds nothing.
+    no lost flush). People whom the dates do not show (the residual) widen it, and so do those whom workers may have
+    held back when it stopped; a window that is slower than the workers leaves nobody in their hands while it sleeps,
+    which is when it stops, and stopped-once then says so. None where it adds nothing.
     """
     return presume_mailing(case, mailed_from(case.figures, cursor), assumptions)
 
@@ -188,8 +190,9 @@ def presume_mailing(case: Case, mailed: BitMap, assumptions: tuple[str, ...]) ->
     if figures.counts_fetched or settled(figures) or one_decided(figures):
         return None
     audience, sent, residual = figures.audience, figures.campaign.sent, figures.residual
-    early = at_rank(audience.estimate, sent - max(0, residual))
-    late = at_rank(audience.estimate, sent + max(0, -residual))
+    ragged = 0 if figures.settings.paced_by_window else figures.settings.front
+    early = at_rank(audience.estimate, sent - max(0, residual) - ragged)
+    late = at_rank(audience.estimate, sent + max(0, -residual) + ragged)
     members = audience.members - audience.newcomers
     left_out = members - mailed
     missed = Range(len(above(left_out, late) - audience.reached), len(above(left_out, early) - audience.reached))
@@ -217,3 +220,22 @@ def presume_level(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Pres
     if missed == price.missed:
         return None
     return Presumed(missed, price.duplicates, assumptions)
+
+
+def presume_recorded(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Presumed | None:
+    """Return what a price shrinks to by a complete recording: only the `unknown` may have been mailed or not.
+
+    Holds under the assumptions given, which are those of the groups. None where it adds nothing.
+    """
+    recipients, audience = case.recipients, case.figures.audience
+    price = price_untouched(case) if cursor == EVERYBODY else price_from(case, cursor)
+    mailed = audience.now - audience.now if cursor == EVERYBODY else mailed_from(case.figures, cursor)
+    left_out = audience.members - mailed
+    surely, unknown = case.unmailed_people, recipients.unknown
+    got = recipients.presumed_reached | recipients.reached
+    before = len(case.figures.newcomers_below & mailed)
+    missed = Range(len(surely & left_out), len((surely | unknown) & left_out))
+    duplicates = Range(len(got & mailed), len((got | unknown) & mailed) + before)
+    if (missed, duplicates) == (price.missed, price.duplicates):
+        return None
+    return Presumed(missed, duplicates, assumptions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from listmonk_doctor.diagnosis.candidates import pinned
@@ -18,6 +18,7 @@ from listmonk_doctor.repair.pricing import (
     mailed_from,
     presume,
     presume_level,
+    presume_recorded,
     price_from,
     price_nobody,
     price_untouched,
@@ -123,7 +124,10 @@ def options(setting: Setting) -> tuple[Option, ...]:
         found.append(_detach(setting))
     if campaign.status in ("finished", "cancelled", "paused") and setting.examination.verdict != "complete":
         found.append(_accept(setting))
-    return tuple(found)
+    recorded = setting.case.figures.recorded
+    if recorded is None or not recorded.narrows:
+        return tuple(found)
+    return tuple(replace(each, because=f"{each.because} The price rests on {recorded.source}.") for each in found)
 
 
 def _nothing(setting: Setting) -> Option:
@@ -153,8 +157,8 @@ def _nothing(setting: Setting) -> Option:
         because = "leaves it as it is: a server sends it within 5 s of its start"
         if not figures.audience.now:
             because = "leaves it as it is: nobody is in its audience; whoever joins its lists would be mailed at once"
-    over = status in ("finished", "cancelled") or hangs(figures)
-    presumably = _presumed(setting, EVERYBODY if over else figures.campaign.cursor)
+    rests = status not in ("running", "paused", "scheduled") or hangs(figures)
+    presumably = _presumed(setting, EVERYBODY if rests else figures.campaign.cursor)
     free = Gate(open=True, because="")
     return _option("nothing", price, free, because, recommended=healthy and not broken, presumably=presumably)
 
@@ -166,6 +170,9 @@ def _presumed(setting: Setting, cursor: int) -> Presumed | None:
     trusted, no more people are short below it than `sent` lacks.
     """
     figures = setting.case.figures
+    if figures.watched is not None:
+        codes = tuple(each.code for each in setting.examination.assumptions)
+        return presume_recorded(setting.case, cursor, codes) if figures.started else None
     if pinned(figures) is not None:
         return presume(setting.case, cursor, PINNED)
     told = figures.started and figures.cursor_trusted and not figures.counts_fetched
@@ -195,7 +202,7 @@ def _resume(setting: Setting) -> Option:
             f"the cursor ({cursor:,}) is not where the sending stood: Start would mail {price.would_mail} people, "
             f"most of them for the second time"
         )
-    elif not left and figures.ended:
+    elif not figures.left_above and figures.ended:
         refusal = f"nobody is left above the cursor ({cursor:,}): Start would send nothing"
         if behaves("cursor-overwritten", figures.settings.version):
             refusal += " and overwrite the cursor with a count (M2)"
@@ -273,7 +280,7 @@ def _unschedule(setting: Setting) -> Option:
     )
     return _option(
         "unschedule",
-        price_nobody(),
+        price_nobody(setting.case),
         _gate(setting, unschedule=True),
         because,
         changes=_row_change(setting, {"status": "draft"}),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.listmonk.versions import SCAN_SECONDS, behaves, parse
 from listmonk_doctor.timeline.meaning import Fetch, Life, Meaning, Moment, Overwrite
+from listmonk_doctor.timeline.model import LATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from listmonk_doctor.timeline.meaning import End
     from listmonk_doctor.timeline.model import RowVersion, Timeline
 
-HIDDEN: Final = 4.5
-"""Seconds between two looks from which on a death and a new life may lie between them."""
 SPEAKS: Final = 1.5
 """Seconds: a fetch that begins later than this behind a write is not the first of a pipe that this write opened."""
 SURELY: Final = 5.5
@@ -53,7 +52,7 @@ class Event:
     @property
     def hidden(self) -> bool:
         """Whether more than one life may lie in between, because nobody looked for so long."""
-        return (self.before - self.after).total_seconds() > HIDDEN
+        return (self.before - self.after).total_seconds() > LATE
 
     @property
     def counted(self) -> int:
@@ -351,7 +350,7 @@ class Reader:
         """Tell whether sessions were seen all through and no scan was held up: then silence means something."""
         seen = [each for each in self.timeline.sessions if each.first <= new and each.until >= old]
         whole = bool(seen) and seen[0].first <= old + _PERIOD / 2 and seen[-1].until >= new - _PERIOD / 2
-        whole = whole and all((b.first - a.until).total_seconds() <= HIDDEN for a, b in pairwise(seen))
+        whole = whole and all((b.first - a.until).total_seconds() <= LATE for a, b in pairwise(seen))
         return whole and all(each.visible and not each.waiting for each in seen)
 
     def _say(self, event: Event, what: str) -> None:

@@ -43,7 +43,8 @@ class Servers:
     """The sessions at one look: those that ran a scan or a fetch, all that did something just now, and how it went.
 
     A session's name is its number and its start, which together are never used twice. `waiting`: a scan was held up,
-    by a lock for example. `count`: how many servers scanned, at least.
+    by a lock for example. `count`: how many servers scanned, at least; `none`: nobody was there who could be
+    scanning.
     """
 
     scanning: frozenset[str]
@@ -51,6 +52,7 @@ class Servers:
     visible: bool
     waiting: bool
     count: int
+    none: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ def _servers(seen: Sessions) -> Servers:
         visible=not (seen.veiled or seen.standby),
         waiting=any(each.active and each.age > WAITED * PERIOD for each in seen.scanners),
         count=seen.servers(PERIOD),
+        none=seen.quiet(PERIOD),
     )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+LATE: Final = 4.5
+"""Seconds between two looks from which on they leave a gap: a sender can die and another begin within 5 s."""
 
 Source = Literal["recording", "log"]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from listmonk_doctor.errors import UsageError
+from listmonk_doctor.timeline.model import LATE
 from listmonk_doctor.timeline.store import explained, open_to_write, stamp
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
     from listmonk_doctor.timeline.look import Identity, Look, Progress, Servers
     from listmonk_doctor.timeline.model import Pace
-
-LATE: Final = 4.5
-"""Seconds between two looks from which on they leave a gap: a sender can die and come back within 5 s."""
 
 
 @dataclass(slots=True)
@@ -171,4 +169,8 @@ class Recorder:
         trace: TracebackType | None,
     ) -> None:
         """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what was added is in it already."""
         self._base.close()

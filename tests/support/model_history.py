@@ -29,7 +29,9 @@ class History:
         self.used = [settings]
         self.views: dict[int, float] = {}
         self.stops: list[int] = []
+        self.ragged = False  # stopped with mails in the workers' hands, although the window sets the pace
         self.changed_while_sending: set[int] = set()
+        self._next = max(lists.people, default=0) + 1
         self._tell()
         if self.sender.server.behaviour.draft_counts:
             row = self.sender.row
@@ -57,8 +59,15 @@ class History:
         """End the server, losing its memory."""
         if self.sender.alive:
             self.stops.append(len(self.sender.in_flight))
+            self.ragged |= self._paced and bool(self.sender.in_hand)
             self.sender.campaign.unflushed += self.sender.unflushed
             self.sender.kill()
+
+    @property
+    def _paced(self) -> bool:
+        used = self.settings
+        workers = used.window_seconds * used.concurrency * used.message_rate
+        return used.window and used.window_rate > 0 and used.window_seconds > 1 and used.window_rate < workers
 
     def boot(self, settings: Settings | None = None, version: str | None = None) -> None:
         """Start a server that is down, perhaps a later version or with other settings."""
@@ -114,11 +123,13 @@ class History:
     def change(self, what: str, person: int) -> None:
         """Let something happen to one person: see the names below."""
         lists, now = self.lists, self.sender.now
+        if what == "join":
+            person = self._next
+            self._next += 1
         before = person in lists.eligible()
         wanted = "confirmed" if lists.kind == "regular" else "unconfirmed"
         match what:
             case "join":
-                person = max([*lists.people, 1]) + 1
                 for each in lists.optins:
                     lists.join(person, each, now, wanted)
             case "join another":
@@ -183,18 +194,34 @@ class History:
             if held.created <= start and (lists.counts(each, held.status) or held.updated > start)
         )
 
+    def dated(self) -> frozenset[int]:
+        """Return who is eligible today, or whose going dates from the time of the sending, or has no date at all."""
+        lists, row = self.lists, self.sender.row
+        start, end = row.started_at or 0.0, row.updated_at or 0.0
+        blocklisted, eligible = lists.blocklisted(), lists.eligible()
+
+        def tells(person: int) -> bool:
+            if person in eligible:
+                return True
+            if person in blocklisted:
+                return not end < lists.people[person].updated
+            return any(start < held.updated <= end for _, held in lists.of(person))
+
+        return frozenset(person for person in self.visible() if tells(person))
+
     def unseen(self) -> frozenset[int]:
         """Return whose coming or going nothing in the database tells, and no count of `to_send` either.
 
-        In the audience at the start and not visible any more, gone before the last pick-up counted; mailed without
-        having been in it, and not visible as a newcomer; in the audience today by a change that no date tells.
+        In the audience at the start and gone before the last pick-up counted, without a date that tells (deleted,
+        undated, or a later change hides it); mailed without having been in it, and not visible as a newcomer; in the
+        audience today by a change that no date tells.
         """
         sender, campaign = self.sender, self.sender.campaign
         start = campaign.audience_at_start
         if not campaign.counted:
             return frozenset()
         now, visible = self.lists.eligible(), self.visible()
-        gone = start - visible - campaign.counted[-1]
+        gone = start - campaign.counted[-1] - self.dated()
         newcomers = {person for person in now - start if person not in visible}
         guests = sender.mails.keys() - start - newcomers - visible
         disguised = {
@@ -223,7 +250,7 @@ class History:
         plain = not self.changed_while_sending and "same-batch-size" not in false
         if campaign.dropped or (self.off_the_grid() and plain):
             false.add("no-clean-pause-in-mid-batch")
-        if len([lost for lost in self.stops if lost]) > 1:
+        if len([lost for lost in self.stops if lost]) > 1 or self.ragged:
             false.add("stopped-once")
         if campaign.started_over:
             false.add("never-started-over")

@@ -13,13 +13,14 @@ from listmonk_doctor.timeline.look import identity, look
 from listmonk_doctor.timeline.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from pathlib import Path
 
     from psycopg import Connection
 
     from listmonk_doctor.demo.recording import Poll, Recording
+    from listmonk_doctor.timeline.look import Identity, Look
 
 FIRST_SCAN = timedelta(seconds=4.95)
 """From the recorded step that says a server was started until its first scan."""
@@ -75,7 +76,7 @@ def _moment(text: str) -> datetime:
 class Replay:
     """Steps a loaded database through a recording's polls, and lets the real recorder look at each.
 
-    The recorder's times are those of the polls, moved as the recording was when it was loaded. `keep` says, by the
+    The times of the looks are those of the polls, moved as the recording was when it was loaded. `keep` says, by the
     number of the poll, whether the recorder looks; what it does not see is written all the same.
     """
 
@@ -87,7 +88,21 @@ class Replay:
         self._servers: dict[int, Connection[Any]] = {}
 
     def record(self, file: Path, keep: Callable[[int], bool] = lambda _: True) -> None:
-        """Replay all polls; at the end the rows are as they were loaded."""
+        """Replay all polls and record those that are kept; at the end the rows are as they were loaded."""
+        looks = list(self.looks())
+        with Recorder(file, self.source) as recorder:
+            for number, seen in enumerate(looks):
+                if keep(number):
+                    recorder.add(seen)
+
+    @property
+    def source(self) -> Identity:
+        """Which database this is."""
+        with psycopg.connect(self.dsn, autocommit=True) as conn, snapshot(conn, schema="public") as cursor:
+            return identity(cursor)
+
+    def looks(self) -> Iterator[Look]:
+        """Replay all polls, and give what a look sees after each."""
         moments = sorted({poll.ts for poll in self.recording.polls})
         by_moment: dict[datetime, list[Poll]] = {at: [] for at in moments}
         for poll in self.recording.polls:
@@ -96,18 +111,14 @@ class Replay:
             rows: list[Any] = conn.execute("SELECT id, started_at FROM campaigns").fetchall()
             started = dict(rows)
             held: dict[int, Poll] = {}
-            with snapshot(conn, schema="public") as cursor:
-                source = identity(cursor)
-            with Recorder(file, source) as recorder:
-                before = moments[0] - timedelta(seconds=1)
-                for number, at in enumerate(moments):
-                    self._step(conn, by_moment[at], held, started, before, at)
-                    before = at
-                    if keep(number):
-                        with snapshot(conn, schema="public") as cursor:
-                            seen = look(cursor, self.ids, settings=number % 5 == 0)
-                        pace = replace(seen.pace, at=at + self.shift) if seen.pace else None
-                        recorder.add(replace(seen, at=at + self.shift, pace=pace))
+            before = moments[0] - timedelta(seconds=1)
+            for at in moments:
+                self._step(conn, by_moment[at], held, started, before, at)
+                before = at
+                with snapshot(conn, schema="public") as cursor:
+                    seen = look(cursor, self.ids, settings=True)
+                pace = replace(seen.pace, at=at + self.shift) if seen.pace else None
+                yield replace(seen, at=at + self.shift, pace=pace)
         for server in self._servers.values():
             server.close()
         self._servers.clear()
