@@ -7,12 +7,12 @@ import uuid
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from listmonk_doctor.diagnosis.candidates import pinned
+from listmonk_doctor.diagnosis.idsets import above
 from listmonk_doctor.diagnosis.ranges import ranges
-from listmonk_doctor.diagnosis.report import Range, exactly
+from listmonk_doctor.diagnosis.report import Range
 from listmonk_doctor.repair.followup_sql import GROUPS
 from listmonk_doctor.repair.plan import Change, Option, Presumed
-from listmonk_doctor.repair.pricing import Case, Price, presume_mailing
+from listmonk_doctor.repair.pricing import Case, one_decided, price_mailing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,40 +58,35 @@ def choose(recipients: Recipients, groups: Sequence[str] | None, *, ended: bool,
     return Choice(chosen, people)
 
 
-def price(case: Case, chosen: BitMap) -> Price:
-    """Price mailing exactly these people once and the campaign itself never again, without any assumption."""
-    recipients, audience = case.recipients, case.figures.audience
-    unmailed = recipients.never_fetched | recipients.not_mailed | recipients.failed
-    unproved = case.open_people
-    left_out = len(unproved - chosen)
-    at_most = min(case.limits.unmailed, len(unproved))
-    elsewhere = len(recipients.reached) + len(audience.departed) + case.figures.invisible
-    mailed_unproved = max(0, min(case.limits.mailed.low - elsewhere, len(unproved)))
-    never = len(unmailed - chosen)
-    twice = len(recipients.reached & chosen)
-    return Price(
-        missed=Range(never, never + min(at_most, left_out)),
-        duplicates=Range(twice + max(0, mailed_unproved - left_out), twice + len(unproved & chosen)),
-        newcomers=Range(0, len(audience.undated & chosen)),
-        would_mail=exactly(len(chosen)),
-    )
-
-
-def presumed(case: Case, chosen: BitMap, codes: tuple[str, ...], pin_codes: tuple[str, ...]) -> Presumed | None:
+def presumed(case: Case, chosen: BitMap, codes: tuple[str, ...], level: tuple[str, ...]) -> Presumed | None:
     """Return what the price shrinks to under named assumptions; None where it adds nothing.
 
-    `codes` are those behind `presumed_reached`: under them whoever was missed is in the unknown. `pin_codes` are
-    those under which M2 on a finished row says that the first `sent` people were mailed.
+    Under `codes`, those behind the groups, the presumably reached were mailed. Under `level` no more people are short
+    below a trusted cursor than `sent` lacks, so that of the chosen no fewer were mailed before than all but these.
     """
     figures, recipients = case.figures, case.recipients
-    if pinned(figures) is not None:
-        return presume_mailing(case, chosen, pin_codes)
-    if figures.repaired or not codes or not recipients.unknown or figures.counts_fetched:
+    if figures.counts_fetched or figures.repaired or one_decided(figures) or not figures.started:
         return None
-    plain = price(case, chosen)
-    if recipients.unknown - chosen:
-        return None
-    return Presumed(exactly(plain.missed.low), plain.duplicates, codes) if plain.missed.high else None
+    plain = price_mailing(case, chosen)
+    unknown, got = recipients.unknown, recipients.reached | recipients.presumed_reached
+    missed, twice = plain.missed, plain.duplicates
+    if codes:
+        surely = case.unmailed_people | recipients.failed
+        missed = _within(len((surely & figures.audience.sure) - chosen), len((surely | unknown) - chosen), missed)
+        twice = _within(len(got & chosen), len((got | unknown) & chosen), twice)
+    if level and figures.cursor_trusted and figures.watched is None:
+        short = max(0, figures.ahead) + abs(figures.residual) + len(above(figures.fetched, figures.campaign.cursor))
+        surely_twice = len(case.open_people & chosen & figures.audience.sure) - short
+        lowest = max(twice.low, min(surely_twice, twice.high))
+        if lowest > twice.low:
+            twice, codes = Range(lowest, twice.high), tuple(dict.fromkeys((*codes, *level)))
+    return None if (missed, twice) == (plain.missed, plain.duplicates) else Presumed(missed, twice, codes)
+
+
+def _within(low: int, high: int, whole: Range) -> Range:
+    """Return a range as far as it lies in another."""
+    least = min(max(low, whole.low), whole.high)
+    return Range(least, max(least, min(high, whole.high)))
 
 
 def burdened(option: Option, made: Sequence[FollowUp]) -> Option:

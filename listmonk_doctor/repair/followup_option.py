@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from listmonk_doctor.diagnosis.candidates import pinned
 from listmonk_doctor.repair import followup
 from listmonk_doctor.repair.gate import may_write
 from listmonk_doctor.repair.plan import Option
-from listmonk_doctor.repair.strategies import PINNED, Setting, sentence
+from listmonk_doctor.repair.pricing import presume_mailing, price_mailing
+from listmonk_doctor.repair.strategies import LEVEL, PINNED, Setting, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from listmonk_doctor.repair.followup import Choice
     from listmonk_doctor.repair.followup_facts import Known
+    from listmonk_doctor.repair.plan import Presumed
 
 
 def with_followup(
@@ -48,8 +52,7 @@ def _option(setting: Setting, known: Known, others: Sequence[Option], groups: Se
         pipe=examination.pipe,
         app_stopped=setting.app_stopped,
     )
-    price = followup.price(setting.case, choice.people)
-    codes = tuple(each.code for each in examination.assumptions)
+    price = price_mailing(setting.case, choice.people)
     why = [followup.because(choice, recipients), refused, "" if gate.open or refused else f"Not now: {gate.because}"]
     option = Option(
         strategy="follow-up",
@@ -62,8 +65,19 @@ def _option(setting: Setting, known: Known, others: Sequence[Option], groups: Se
         duplicates=price.duplicates,
         newcomers=price.newcomers,
         would_mail=price.would_mail,
-        presumably=None if known.made else followup.presumed(setting.case, choice.people, codes, PINNED),
+        presumably=None if known.made else _presumed(setting, choice),
         refusal=refused,
         groups=choice.groups,
     )
     return followup.recommended(followup.burdened(option, known.made), setting.prefer, examination, others)
+
+
+def _presumed(setting: Setting, choice: Choice) -> Presumed | None:
+    """Return the presumed price: by M2 on a finished row that pins the stop down, else by the groups."""
+    figures, examination = setting.case.figures, setting.examination
+    if figures.watched is None and pinned(figures) is not None:
+        return presume_mailing(setting.case, choice.people, PINNED)
+    codes = tuple(each.code for each in examination.assumptions)
+    unneeded = () if figures.can_start_over else ("never-started-over",)
+    level = () if examination.verdict == "complete" else tuple(code for code in LEVEL if code not in unneeded)
+    return followup.presumed(setting.case, choice.people, codes, level)

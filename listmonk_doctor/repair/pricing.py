@@ -142,6 +142,11 @@ def _price(case: Case, mailed: BitMap) -> Price:
     )
 
 
+def price_mailing(case: Case, people: BitMap) -> Price:
+    """Price mailing exactly these people once, and the campaign itself never again, without any assumption."""
+    return _price(case, people)
+
+
 def price_untouched(case: Case) -> Price:
     """Price doing nothing: a row that will go on is priced from its cursor, an ended one mails nobody."""
     figures = case.figures

@@ -16,11 +16,10 @@ from listmonk_doctor.diagnosis.ranges import ranges
 from listmonk_doctor.errors import RefusedError
 from listmonk_doctor.listmonk.campaign import PROGRESS_COLUMNS
 from listmonk_doctor.listmonk.facts import read_campaigns, read_settings
-from listmonk_doctor.repair import followup
 from listmonk_doctor.repair.diagnose import json_value
 from listmonk_doctor.repair.followup_facts import read_followups
 from listmonk_doctor.repair.plan import Change, Plan
-from listmonk_doctor.repair.pricing import Case
+from listmonk_doctor.repair.pricing import Case, price_mailing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -196,7 +195,7 @@ def _plan(  # noqa: PLR0913 - a plan has that many parts
 def _price(figures: Figures, stay: BitMap) -> Mapping[str, Any]:
     """Return the price of the follow-up as it is left: what is true once it was sent to those who stay."""
     case = Case(figures, bounds(figures), group(figures).recipients)
-    priced = followup.price(case, stay)
+    priced = price_mailing(case, stay)
     figures_of = {name: list(getattr(priced, name)) for name in ("missed", "duplicates", "newcomers", "would_mail")}
     return {**figures_of, "presumably": None}
 
