@@ -152,19 +152,19 @@ def test_a_settle_gives_the_follow_up_every_list_of_its_original(
         ("INSERT INTO campaign_lists (campaign_id, list_id) VALUES (2, {list})", "is used by campaign 2"),
         (
             "UPDATE subscriber_lists SET status = 'unsubscribed' WHERE list_id = {list} AND subscriber_id = {one}",
-            "1,093 of them as they were",
+            "{less} of them as they were",
         ),
-        ("DELETE FROM subscriber_lists WHERE list_id = {list} AND subscriber_id = {one}", "1,093 are on it now"),
+        ("DELETE FROM subscriber_lists WHERE list_id = {list} AND subscriber_id = {one}", "{less} are on it now"),
         (
             "UPDATE subscriber_lists SET updated_at = '2036-01-01Z' WHERE list_id = {list} AND subscriber_id = {one}",
-            "1,093 of them as they were",
+            "{less} of them as they were",
         ),
         (
             (
                 "INSERT INTO subscriber_lists (subscriber_id, list_id) SELECT min(id), {list} FROM subscribers s WHERE"
                 " NOT EXISTS (SELECT FROM subscriber_lists l WHERE l.list_id = {list} AND l.subscriber_id = s.id)"
             ),
-            "1,095 are on it now",
+            "{more} are on it now",
         ),
         ("DELETE FROM campaigns WHERE id = {draft}", "is gone"),
         ("DELETE FROM lists WHERE id = {list}", "is gone"),
@@ -177,7 +177,7 @@ def test_an_undo_is_refused_once_somebody_went_on_with_it(made: str, meanwhile: 
     before = bytes_of(made)
     shown = run("undo", "--dsn", made)
     assert shown.exit_code == 3
-    assert word in shown.stdout
+    assert word.format(less=len(draft.people) - 1, more=len(draft.people) + 1) in shown.stdout
     applied = run("undo", "--dsn", made, "--apply", "--yes")
     assert applied.exit_code == 3
     assert bytes_of(made) == before

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 UNMAILED: Final = ("never_fetched", "not_mailed", "failed")
 """Of those, the groups that nobody was mailed of."""
+SENT: Final = ("finished", "cancelled")
+"""The statuses of a follow-up that mails nobody any more by itself."""
 OF_STATUS: Final = ("finished", "paused", "cancelled")
 TAG: Final = "listmonk-doctor"
 LONGEST_NAME: Final = 200
@@ -41,20 +43,23 @@ class Choice:
     people: BitMap
 
 
-def choose(recipients: Recipients, groups: Sequence[str] | None, *, ended: bool, trusted: bool) -> Choice:
+def choose(figures: Figures, recipients: Recipients, known: Known, groups: Sequence[str] | None) -> Choice:
     """Return the people of groups, or without any named those who can be defended best.
 
     Where people are left above a cursor that can be trusted on a campaign called finished (M3, M4), those alone.
-    Else everybody who was surely not mailed, and the unknown.
+    Else everybody who was surely not mailed, and the unknown. Whom an earlier follow-up was sent to is left out.
     """
     if groups is None:
-        tail = ended and trusted and bool(recipients.never_fetched)
+        tail = figures.ended and figures.cursor_trusted and bool(recipients.never_fetched)
         wanted = UNMAILED if tail else (*UNMAILED, "unknown")
         groups = [name for name in GROUPS if name in wanted and getattr(recipients, name)]
     chosen = tuple(name for name in GROUPS if name in groups)
     people = recipients.reached - recipients.reached
     for name in chosen:
         people |= getattr(recipients, name)
+    for each in known.made:
+        if each.status in SENT:
+            people -= each.people
     return Choice(chosen, people)
 
 
@@ -116,7 +121,7 @@ def _together(made: Sequence[FollowUp]) -> BitMap:
 
 def refusal(campaign: Campaign, known: Known, choice: Choice) -> str:
     """Return why no follow-up is made of a campaign, "" where one may be."""
-    standing = [each for each in known.made if each.id is not None]
+    standing = [each for each in known.made if each.id is not None and each.status not in SENT]
     if campaign.type == "optin":
         return (
             "it is an opt-in campaign: it asks the unconfirmed of its own lists to confirm, and a list made for a "
@@ -126,8 +131,8 @@ def refusal(campaign: Campaign, known: Known, choice: Choice) -> str:
         return f"it is itself the follow-up of campaign {known.is_of.of_id}"
     if standing:
         return (
-            f"{standing[-1]} is a follow-up of it already: a second one could mail people twice; undo run "
-            f"{standing[-1].run} first if it was not started"
+            f"{standing[-1]} is a follow-up of it already, and was not sent yet: a second one could mail people "
+            f"twice; undo run {standing[-1].run} first if it was not started"
         )
     if not choice.people:
         return "there is nobody to choose" + (f" in {', '.join(choice.groups)}" if choice.groups else "")
@@ -145,7 +150,7 @@ def because(choice: Choice, recipients: Recipients) -> str:
         "failed": "whose mail failed",
         "presumed_reached": "who are presumed to have been mailed",
     }
-    parts = [f"{len(getattr(recipients, name)):,} people {words[name]}" for name in choice.groups]
+    parts = [f"{len(getattr(recipients, name) & choice.people):,} people {words[name]}" for name in choice.groups]
     return f"a new private list and a draft that mails exactly {', and '.join(parts)}" if parts else "mails nobody"
 
 

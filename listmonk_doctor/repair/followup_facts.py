@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class FollowUp:
     """A follow-up that the journal knows and that was not taken back.
 
-    `of_id`, `of_uuid`: the original; `uuid`, `list_uuid`: of the draft and its list. `id` and what follows is what the
-    draft has come to (None: it was deleted), `list_id` None: the list was removed; `settled` is the run of a settle,
-    `taken_off` holds the people of its refreshes.
+    `of_id`, `of_uuid`: the original; `uuid`, `list_uuid`: of the draft and its list; `people`: whom it was made for,
+    without those whom a refresh took off. `id` and what follows is what the draft has come to (None: it was deleted),
+    `list_id` None: the list was removed; `settled` is the run of a settle.
     """
 
     run: str
@@ -36,7 +36,7 @@ class FollowUp:
     uuid: str
     list_uuid: str
     list_name: str
-    subscriber_ids: str
+    people: BitMap
     id: int | None
     name: str | None
     status: str | None
@@ -45,15 +45,6 @@ class FollowUp:
     started_at: datetime | None
     list_id: int | None
     settled: str | None
-    taken_off: list[str]
-
-    @property
-    def people(self) -> BitMap:
-        """Whom it is for: those it was made for, without those whom a refresh took off its list."""
-        found = members(self.subscriber_ids)
-        for each in self.taken_off:
-            found -= members(each)
-        return found
 
     @property
     def waiting(self) -> bool:
@@ -112,10 +103,19 @@ def read_followups(cur: Cursor[Any], ids: Sequence[int]) -> tuple[FollowUp, ...]
     if not any(usable and tables and readable for usable, tables, readable, _ in cur.fetchall()):
         return ()
     cur.execute(sqlfiles.read("journal/followups.sql"), {"ids": list(ids)})
-    found = [FollowUp(*row) for row in cur.fetchall()]
+    rows = cur.fetchall()
     cur.execute("SELECT current_schema()")
     schema = cur.fetchall()[0][0]
-    return tuple(each for each in found if each.schema == schema)
+    return tuple(_followup(*row) for row in rows if row[1] == schema)
+
+
+def _followup(*row: Any) -> FollowUp:
+    """Make a FollowUp of a row of journal/followups.sql, whose columns stand in this order."""
+    *values, taken_off = row
+    values[8] = members(values[8])
+    for each in taken_off:
+        values[8] -= members(each)
+    return FollowUp(*values)
 
 
 def read_source(cur: Cursor[Any], campaign: Campaign) -> Source:

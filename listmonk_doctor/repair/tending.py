@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pyroaring import BitMap
 
@@ -17,6 +17,7 @@ from listmonk_doctor.errors import RefusedError
 from listmonk_doctor.listmonk.campaign import PROGRESS_COLUMNS
 from listmonk_doctor.listmonk.facts import read_campaigns, read_settings
 from listmonk_doctor.repair.diagnose import json_value
+from listmonk_doctor.repair.followup import SENT
 from listmonk_doctor.repair.followup_facts import read_followups
 from listmonk_doctor.repair.plan import Change, Plan
 from listmonk_doctor.repair.pricing import Case, price_mailing
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from listmonk_doctor.diagnosis.figures import Figures
     from listmonk_doctor.listmonk.campaign import Campaign
     from listmonk_doctor.repair.followup_facts import FollowUp
-
-SENT: Final = ("finished", "cancelled")
-"""The statuses of a follow-up that mails nobody any more by itself."""
 
 
 @dataclass(frozen=True, slots=True)
