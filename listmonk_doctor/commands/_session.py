@@ -143,18 +143,23 @@ def diagnosed(
     wait: bool = True,
     app_stopped: bool = False,
 ) -> dict[int, Diagnosis]:
-    """Look at the server and the campaigns' rows, then diagnose the campaigns in one snapshot."""
+    """Look at the server and the campaigns' rows, then diagnose the campaigns in one snapshot and one pass.
+
+    On a terminal a bar shows how far the pass has come, if it takes more than a second.
+    """
+    from listmonk_doctor.commands._progress import Bar
     from listmonk_doctor.database.snapshot import snapshot
     from listmonk_doctor.repair.diagnose import diagnose_in, with_former
 
     server = look(database, campaign_ids, wait=wait)
-    with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor:
+    with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor, Bar() as bar:
         said = diagnose_in(
             cursor,
             campaign_ids,
             server=server,
             prefer=cast("Prefer", str(prefer)),
             app_stopped=app_stopped,
+            progress=bar,
         )
     return {each: with_former(of, _former(database, of)) for each, of in said.items()}
 

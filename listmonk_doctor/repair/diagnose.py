@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from listmonk_doctor.diagnosis.account import bounds
-from listmonk_doctor.diagnosis.examine import examine, read_figures
+from listmonk_doctor.diagnosis.examine import each_figures, examine, read_figures
 from listmonk_doctor.listmonk.campaign import PROGRESS_COLUMNS
 from listmonk_doctor.repair.advice import advise
 from listmonk_doctor.repair.plan import Diagnosis, Plan
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from psycopg import Cursor
 
+    from listmonk_doctor.diagnosis.chunks import Progress
     from listmonk_doctor.diagnosis.figures import Figures
     from listmonk_doctor.diagnosis.report import Examination, Pipe
     from listmonk_doctor.listmonk.campaign import Campaign
@@ -27,21 +28,23 @@ if TYPE_CHECKING:
     from listmonk_doctor.repair.plan import Option, Prefer
 
 
-def diagnose_in(
+def diagnose_in(  # noqa: PLR0913 - most have a default
     cur: Cursor[Any],
     campaign_ids: Sequence[int],
     *,
     server: ServerState | None,
     prefer: Prefer = "no-duplicates",
     app_stopped: bool = False,
+    progress: Progress | None = None,
 ) -> dict[int, Diagnosis]:
     """Diagnose campaigns in the cursor's own transaction, by id; ids that do not exist are left out.
 
-    `server` is what the looks at the scanner and the row versions said (None: nobody looked).
+    `server` is what the looks at the scanner and the row versions said (None: nobody looked); `progress` is told how
+    far the one pass over all their lists has come.
     """
     return {
-        campaign_id: _diagnose(figures, server, prefer, app_stopped=app_stopped)
-        for campaign_id, figures in read_figures(cur, campaign_ids).items()
+        figures.campaign.id: _diagnose(figures, server, prefer, app_stopped=app_stopped)
+        for figures in each_figures(cur, campaign_ids, progress)
     }
 
 
