@@ -28,7 +28,9 @@ SECONDS: Final = 10.0
 _PROVED_BY: Final[dict[str, Callable[[Examination], bool]]] = {
     "LM101": lambda seen: seen.verdict == "incomplete",
     "LM103": lambda seen: not seen.account.cursor_trusted,
-    "LM104": lambda seen: seen.running is not True and _standing(seen, "M1") != "ruled-out",
+    "LM104": lambda seen: (
+        seen.running is not True and _standing(seen, "M1") != "ruled-out" and seen.ahead > seen.settings.flush
+    ),
     "LM108": lambda seen: _standing(seen, "M6") != "ruled-out",
     "LM109": lambda seen: _standing(seen, "M14") != "ruled-out",
 }
@@ -61,7 +63,7 @@ def examine_closely(
     from listmonk_doctor.listmonk.sessions import look_at
 
     look = look_at(cur, PERIOD)
-    for figures in each_figures(cur, ids, progress):
+    for figures in each_figures(cur, ids, progress=progress):
         seen = examine(
             figures,
             running=look.running,

@@ -100,4 +100,5 @@ def examine(figures: Figures, *, running: bool | None, scanners: int, pipe: Pipe
         known=known,
         unknowable=unknowable,
         recorded=figures.recorded,
+        ahead=figures.ahead,
     )
