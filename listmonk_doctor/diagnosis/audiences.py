@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -86,8 +87,8 @@ def read_audiences(
 ) -> Iterator[tuple[int, Audience]]:
     """Read audiences in one pass, in the cursor's transaction, and yield each with its campaign's id.
 
-    They come in the order of the starts, one at a time: whoever lets go of one before the next needs little memory.
-    `progress` is called before the first chunk and after each.
+    They come in the order of `wanted`, one at a time: whoever lets go of one before the next needs little memory. It is
+    quickest where the starts ascend or descend. `progress` is called before the first chunk and after each.
     """
     if not wanted:
         return
@@ -146,12 +147,14 @@ def _one(cur: Cursor[Any], wanted: Asked, progress: Progress | None) -> Iterator
         "end": wanted.end,
     }
     codes: dict[int, BitMap] = {}
-    for (mixed,) in packed(cur, "audience/subscriptions.sql", values, chunks(cur, table, wanted.lists), progress):
-        for code, some in how.unpack(mixed):
-            if code in codes:
-                codes[code] |= some
-            else:
-                codes[code] = some
+    ranges = chunks(cur, table, wanted.lists)
+    with closing(packed(cur, "audience/subscriptions.sql", values, ranges, progress)) as pieces:
+        for (mixed,) in pieces:
+            for code, some in how.unpack(mixed):
+                if code in codes:
+                    codes[code] |= some
+                else:
+                    codes[code] = some
 
     def those(kinds: Sequence[int], states: Sequence[int]) -> BitMap:
         return _joined(codes[kind + state] for kind in kinds for state in states if kind + state in codes)
@@ -191,9 +194,10 @@ def _many(
         "places": places,
     }
     shelves = Shelves(how, undated=places - 1)
-    for piece in packed(cur, "audience/many.sql", values, chunks(cur, table, lists), progress):
-        shelves.put(*piece)
-    for each in sorted(wanted, key=lambda one: one.start):
+    with closing(packed(cur, "audience/many.sql", values, chunks(cur, table, lists), progress)) as pieces:
+        for piece in pieces:
+            shelves.put(*piece)
+    for each in wanted:
         where = Where(starts.place(each.start), moments.place(each.start), moments.place(each.end))
         regular = each.campaign.type == "regular"
         yield each, shelves.classes(each.lists, each.double, where, regular=regular, fetchable=each.fetchable)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from listmonk_doctor.database import sqlfiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from psycopg import Cursor
 
@@ -93,10 +93,11 @@ def packed(
     values: Mapping[str, Any],
     ranges: Sequence[Mapping[str, Any]],
     progress: Progress | None,
-) -> Iterator[tuple[Any, ...]]:
+) -> Generator[tuple[Any, ...]]:
     """Run a statement for each range, in the cursor's transaction, and yield its packed columns in pieces.
 
-    `progress` is called before the first range and after each.
+    `progress` is called before the first range and after each. Close it where it is left early: until then the session
+    is busy.
     """
     tell = progress or (lambda _done, _all: None)
     tell(0, len(ranges))

@@ -49,7 +49,7 @@ def each_figures(
     recordings: Mapping[int, Heard] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Figures]:
-    """Read campaigns as `read_figures` does, all in one pass, and yield them one at a time, by their starts.
+    """Read campaigns as `read_figures` does, all in one pass, and yield them one at a time, in the order of `ids`.
 
     A hundred need little more memory than one if each is let go of before the next. `progress` is told how far the
     pass has come.
@@ -60,7 +60,7 @@ def each_figures(
     now: datetime = cur.fetchall()[0][0]
     repaired = read_repaired(cur, campaigns)
     wanted = []
-    for campaign in campaigns.values():
+    for campaign in (campaigns[each] for each in dict.fromkeys(ids) if each in campaigns):
         versions = settings.versions_between(campaign.started_at, now)
         cut_first = behaves("batch-cut-before-filter", (*versions, settings.version))
         wanted.append(asked(campaign, now=now, batch_cut_first=cut_first))
@@ -100,4 +100,5 @@ def examine(figures: Figures, *, running: bool | None, scanners: int, pipe: Pipe
         known=known,
         unknowable=unknowable,
         recorded=figures.recorded,
+        ahead=figures.ahead,
     )

@@ -58,8 +58,8 @@ def group(figures: Figures) -> Grouping:
         newcomers=audience.newcomers,
         departed=audience.departed,
     )
-    needed = [*codes, *(["never-started-over"] if figures.may_have_started_over and (never or presumed) else [])]
-    return Grouping(recipients, blocks, tuple(needed) if presumed or never else ())
+    over = ("never-started-over",) if figures.may_have_started_over else ()  # the account's count of mails rests on it, too
+    return Grouping(recipients, blocks, (*codes, *over) if presumed or never else over)
 
 
 def _left_by_repair(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[str, ...]]:

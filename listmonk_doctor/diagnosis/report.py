@@ -131,3 +131,5 @@ class Examination:
     findings: tuple[Finding, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     recorded: Recorded | None = None
+    ahead: int = 0
+    """People between those counted as sent and the cursor, by the dates: more than a flush were not all mailed."""

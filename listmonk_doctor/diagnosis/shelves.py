@@ -5,6 +5,7 @@ A date's place is how many of the pass's moments are before it (see sql/audience
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pyroaring import BitMap
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from listmonk_doctor.diagnosis.packed import Packing
 
+_NOBODY: Final = BitMap()
 _CLASSES: Final = ("sure", "undatable", "joined", "left_since", "left_during", "never", "fetchable")
 
 
@@ -31,35 +33,36 @@ class Shelf:
     def __init__(self) -> None:
         """Make an empty one."""
         self.made: dict[int, BitMap] = {}
-        """Everybody, by where the date of making lies among the starts."""
+        """Everybody, by where the date of making lies among the starts. Complete before the first question is asked."""
         self.changed: dict[int, BitMap] = {}
         """Who was changed behind a start that he was made before, by where the change lies among starts and ends."""
-        self._all: BitMap | None = None
         self._at = Where(-1, -1, -1)
         self._before = BitMap()
-        self._since = BitMap()
 
-    @property
+    @cached_property
     def everybody(self) -> BitMap:
         """All subscriptions."""
-        if self._all is None:
-            self._all = BitMap().union(*self.made.values())
-        return self._all
+        return BitMap().union(*self.made.values())
+
+    @cached_property
+    def _since(self) -> BitMap:
+        """Who was changed behind the start that `at` was last asked for; at first behind none: all."""
+        return BitMap().union(*self.changed.values())
 
     def at(self, where: Where) -> tuple[BitMap, BitMap]:
         """Return who was made up to a start, and who of them was changed after it or has no date of it.
 
-        Quick for starts that ascend from call to call.
+        It goes there from the start of the call before: the nearer, the quicker.
         """
-        if where.room < self._at.room or self._at.room < 0:
-            self._at = Where(-1, -1, -1)
-            self._before = BitMap()
-            self._since = BitMap().union(*self.changed.values())
-        for room in range(self._at.room + 1, where.room + 1):
-            self._before |= self.made.get(room, BitMap())
-        for place in range(self._at.start + 1, where.start + 1):
-            self._since -= self.changed.get(place, BitMap())
-        self._at = where
+        last, self._at = self._at, where
+        for room in range(last.room + 1, where.room + 1):
+            self._before |= self.made.get(room, _NOBODY)
+        for room in range(where.room + 1, last.room + 1):
+            self._before -= self.made.get(room, _NOBODY)
+        for place in range(last.start + 1, where.start + 1):
+            self._since -= self.changed.get(place, _NOBODY)
+        for place in range(where.start + 1, last.start + 1):
+            self._since |= self.changed.get(place, _NOBODY)
         return self._before, self._before & self._since
 
     def changed_during(self, where: Where, undated: int) -> BitMap:

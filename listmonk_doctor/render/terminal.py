@@ -231,3 +231,26 @@ def render(page: doc.Document, environ: Mapping[str, str], width: int | None = N
         )
     drawn_text: str = target.file.getvalue()  # type: ignore[attr-defined]
     return "".join(f"{line.rstrip()}\n" for line in drawn_text.split("\n")[:-1])
+
+
+class Meter:
+    """A bar on stderr that shows how far something has come; it draws itself, and is gone when it stops."""
+
+    def __init__(self, text: str, done: int, total: int) -> None:
+        """Begin to draw."""
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+        shown = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        what = TextColumn("{task.description}", markup=False)
+        columns = (what, BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=shown, transient=True, redirect_stdout=False, redirect_stderr=False)
+        self._task = self._bar.add_task(text, total=total, completed=done)
+        self._bar.start()
+
+    def show(self, done: int, total: int) -> None:
+        """Show that so much of so much is done."""
+        self._bar.update(self._task, completed=done, total=total)
+
+    def stop(self) -> None:
+        """Clear the line."""
+        self._bar.stop()

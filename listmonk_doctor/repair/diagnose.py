@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from listmonk_doctor.diagnosis.account import bounds
-from listmonk_doctor.diagnosis.examine import examine, read_figures
+from listmonk_doctor.diagnosis.examine import each_figures, examine, read_figures
 from listmonk_doctor.listmonk.campaign import PROGRESS_COLUMNS
+from listmonk_doctor.listmonk.facts import read_campaigns
 from listmonk_doctor.repair import followup
 from listmonk_doctor.repair.advice import advise
 from listmonk_doctor.repair.followup_facts import read_known
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from psycopg import Cursor
 
+    from listmonk_doctor.diagnosis.chunks import Progress
     from listmonk_doctor.diagnosis.figures import Figures
     from listmonk_doctor.diagnosis.recorded import Heard
     from listmonk_doctor.diagnosis.report import Examination, Pipe
@@ -41,18 +43,25 @@ def diagnose_in(  # noqa: PLR0913 - what a diagnosis rests on
     app_stopped: bool = False,
     recordings: Mapping[int, Heard] | None = None,
     groups: Sequence[str] | None = None,
+    progress: Progress | None = None,
 ) -> dict[int, Diagnosis]:
     """Diagnose campaigns in the cursor's own transaction, by id; ids that do not exist are left out.
 
     `server` is what the looks at the scanner and the row versions said (None: nobody looked), `recordings` by id what
     recordings of the progress mean. `groups` are the groups of people that a follow-up is asked for (None: those that
-    can be defended best).
+    can be defended best). `progress` is told how far the one pass over all their lists has come.
     """
-    found = read_figures(cur, campaign_ids, recordings)
-    known = read_known(cur, [figures.campaign for figures in found.values()])
+    known = read_known(cur, list(read_campaigns(cur, campaign_ids).values()))
     return {
-        campaign_id: _diagnose(figures, server, prefer, known[campaign_id], app_stopped=app_stopped, groups=groups)
-        for campaign_id, figures in found.items()
+        figures.campaign.id: _diagnose(
+            figures,
+            server,
+            prefer,
+            known[figures.campaign.id],
+            app_stopped=app_stopped,
+            groups=groups,
+        )
+        for figures in each_figures(cur, campaign_ids, recordings, progress)
     }
 
 
