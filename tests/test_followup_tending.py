@@ -228,3 +228,31 @@ def test_a_campaign_without_a_follow_up_has_none_to_tend(incident_db: Callable[.
     refused = run("follow-up", "refresh", str(CAMPAIGN), "--dsn", incident_db(NAME))
     assert refused.exit_code == 3
     assert "repair 2 --strategy follow-up" in refused.stderr
+
+
+def test_a_follow_up_that_was_cut_short_can_be_followed_up(made: str, tmp_path: Path) -> None:
+    """The second is for people of the first alone; the first is settled before it, and both lead to the same lists."""
+    first = draft_of(made)
+    played = sent(made, NAME, first.id, {})
+    assert set(played.mails) == first.people
+    change(made, "UPDATE campaigns SET sent = sent - 100 WHERE id = {draft}", draft=first.id)
+    options = ("--dsn", made, "--undo-out", str(tmp_path))
+    _, seen = said("examine", str(first.id), "--dsn", made)
+    assert seen["verdict"] == "cannot-tell"
+    done("repair", str(first.id), "--strategy", "follow-up", *options)
+    second = draft_of(made)
+    assert second.people
+    assert second.people <= first.people
+    assert said("follow-up", "refresh", str(second.id), "--dsn", made)[0] == 0
+    sent(made, NAME, second.id, {})
+    early = run("follow-up", "settle", str(second.id), "--dsn", made)
+    assert early.exit_code == 3
+    assert f"follow-up settle {first.id}" in early.stderr
+    first_settled = run("follow-up", "settle", str(first.id), "--remove-list", "--apply", "--yes", *options)
+    assert first_settled.exit_code == 0, first_settled.stderr
+    done("follow-up", "settle", str(second.id), "--remove-list", *options)
+    with psycopg.connect(made) as conn:
+        lists = conn.execute("SELECT DISTINCT list_id FROM campaign_lists").fetchall()
+        left = conn.execute("SELECT count(*) FROM lists WHERE name LIKE '%(follow-up)'").fetchall()
+    assert lists == [(1,)]
+    assert left == [(0,)]

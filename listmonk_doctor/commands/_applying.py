@@ -149,8 +149,9 @@ def server_check(database: Database, *, app_stopped: bool) -> Any:
         with conn.cursor() as cursor:
             campaign = read_campaigns(cursor, [plan.campaign_id])[plan.campaign_id]
             now = cursor.execute("SELECT clock_timestamp()").fetchall()[0][0] or datetime.now(UTC)
-        if plan.strategy in TENDING or (plan.strategy in ROW_LEFT_ALONE and plan.undoes is not None):
-            return
+        left_alone = plan.strategy in TENDING or (plan.strategy in ROW_LEFT_ALONE and plan.undoes is not None)
+        if left_alone and (plan.strategy == "follow-up" or campaign.status != "cancelled"):
+            return  # a cancelled one may still drain, and its lists must not go meanwhile
         unschedule = plan.strategy == "unschedule" and plan.undoes is None
         if (
             unschedule

@@ -127,8 +127,6 @@ def refusal(campaign: Campaign, known: Known, choice: Choice) -> str:
             "it is an opt-in campaign: it asks the unconfirmed of its own lists to confirm, and a list made for a "
             "follow-up would have nobody unconfirmed on it"
         )
-    if known.is_of is not None:
-        return f"it is itself the follow-up of campaign {known.is_of.of_id}"
     if standing:
         return (
             f"{standing[-1]} is a follow-up of it already, and was not sent yet: a second one could mail people "

@@ -125,6 +125,12 @@ def settle(cur: Cursor[Any], tended: Tended, *, remove_list: bool) -> Plan:
             f"{_name(made)} is {row.status}: it is settled once it was sent.",
             hint="Its list is needed until it is finished (or cancelled).",
         )
+    before = [each for each in read_followups(cur, [tended.original.id]) if each.uuid == tended.original.uuid]
+    if before and not before[0].settled:
+        raise RefusedError(
+            f"Campaign {tended.original.id}, the original, is itself a follow-up, and not settled yet.",
+            hint=f"First: listmonk-doctor follow-up settle {tended.original.id}",
+        )
     lists = [entry for entry in tended.original.lists if entry.list_id is not None]
     if not lists:
         raise RefusedError(
