@@ -209,10 +209,11 @@ def test_chunks_make_no_difference(cursor: Any, monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize("alone", [False, True])
-def test_ids_up_to_the_last_possible_one_are_read(cursor: Any, *, alone: bool) -> None:
-    """Where id and code do not fit into four bytes, eight are used."""
-    cur, ids = cursor(3, step=3_500_000)
-    assert chunks.size(cur).last_id > 1 << 30
+@pytest.mark.parametrize(("step", "bits"), [(200_000, 27), (3_500_000, 31)])
+def test_ids_up_to_the_last_possible_one_are_read(cursor: Any, step: int, bits: int, *, alone: bool) -> None:
+    """Codes reach up to the sign of four bytes; where id and code do not fit into four, eight are used."""
+    cur, ids = cursor(3, step)
+    assert chunks.size(cur).last_id.bit_length() == bits
     for wanted in [[each] for each in ids[:6]] if alone else [ids]:
         all_same(cur, wanted)
 
