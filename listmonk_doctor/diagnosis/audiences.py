@@ -95,10 +95,9 @@ def read_audiences(
     moments = Moments(moment for each in wanted for moment in (each.start, each.end))
     blocked = _blocked(cur, moments)
     reached = _reached(cur, wanted)
-    if len(wanted) == 1:
-        found: Iterator[tuple[Asked, Mapping[str, BitMap]]] = _one(cur, wanted[0], progress)
-    else:
-        found = _many(cur, wanted, moments, progress)
+    alone = len(wanted) == 1
+    found: Iterable[tuple[Asked, Mapping[str, BitMap]]]
+    found = [(wanted[0], _one(cur, wanted[0], progress))] if alone else _many(cur, wanted, moments, progress)
     for each, classes in found:
         start, end = moments.place(each.start), moments.place(each.end)
         audience = classify(
@@ -111,7 +110,7 @@ def read_audiences(
         yield each.campaign.id, audience
 
 
-def _joined(parts: Any) -> BitMap:
+def _joined(parts: Iterable[BitMap]) -> BitMap:
     """Return the union of any number of bitmaps."""
     return BitMap().union(*parts)
 
@@ -132,8 +131,8 @@ def _reached(cur: Cursor[Any], wanted: Sequence[Asked]) -> dict[int, BitMap]:
         return {campaign: ids.unpack(some) for campaign, some in reading}
 
 
-def _one(cur: Cursor[Any], wanted: Asked, progress: Progress | None) -> Iterator[tuple[Asked, Mapping[str, BitMap]]]:
-    """Read the classes of one campaign's subscriptions: the server works them out."""
+def _one(cur: Cursor[Any], wanted: Asked, progress: Progress | None) -> Mapping[str, BitMap]:
+    """Read the classes of one campaign's subscriptions, as `classify` takes them: the server works them out."""
     table = size(cur)
     how = ids.packing(CODES, table.last_id)
     regular = wanted.campaign.type == "regular"
@@ -161,18 +160,15 @@ def _one(cur: Cursor[Any], wanted: Asked, progress: Progress | None) -> Iterator
 
     outside = (NOT_ELIGIBLE, UNSUBSCRIBED)
     everything = range(6)
-    yield (
-        wanted,
-        {
-            "sure": those((ELIGIBLE,), (0,)),
-            "undatable": those((ELIGIBLE,), (1, 2)),
-            "joined": those((ELIGIBLE,), (3, 4, 5)),
-            "left_since": those(outside, (1, 2)),
-            "left_during": those(outside, (1,)),
-            "never": those(outside, (0,)),
-            "fetchable": those((ELIGIBLE, NOT_ELIGIBLE), everything) if wanted.fetchable else BitMap(),
-        },
-    )
+    return {
+        "sure": those((ELIGIBLE,), (0,)),
+        "undatable": those((ELIGIBLE,), (1, 2)),
+        "joined": those((ELIGIBLE,), (3, 4, 5)),
+        "left_since": those(outside, (1, 2)),
+        "left_during": those(outside, (1,)),
+        "never": those(outside, (0,)),
+        "fetchable": those((ELIGIBLE, NOT_ELIGIBLE), everything) if wanted.fetchable else BitMap(),
+    }
 
 
 def _many(
