@@ -12,18 +12,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, Phase
 from hypothesis import settings as effort
 from hypothesis.stateful import run_state_machine_as_test
 
 from listmonk_doctor.demo.loading import demo_sql
+from listmonk_doctor.diagnosis import candidates
+from listmonk_doctor.diagnosis.figures import Figures
+from listmonk_doctor.listmonk.settings import Settings
 from tests.engine_model import VERSIONS
-from tests.support.model_machine import Histories
+from tests.support.model_machine import Accidents, Histories
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 IN_CI: Final = 300
+MUTANT: Final = 60
 HISTORIES: Final = int(os.environ.get("LISTMONK_DOCTOR_HISTORIES", IN_CI))
 
 
@@ -55,14 +59,50 @@ def places(databases: Any) -> Iterator[dict[str, psycopg.Connection[Any]]]:
         databases.drop(name)
 
 
-MACHINES: Final = {
-    version: type(f"Histories{version.replace('.', '_')}", (Histories,), {"version": version}) for version in VERSIONS
-}
+def machine_of(version: str, places: dict[str, psycopg.Connection[Any]], kind: type[Histories] = Histories) -> Any:
+    """Return a machine whose histories begin under a version; its name tells it from the others."""
+    name = f"{kind.__name__}{version.replace('.', '_')}"
+    return type(name, (kind,), {"version": version, "places": places})
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_is_said_of_any_history_is_true(places: dict[str, psycopg.Connection[Any]], version: str) -> None:
     """Whatever a campaign that began under this version met, nothing that is said of it is false."""
-    machine = MACHINES[version]
-    machine.places = places
-    run_state_machine_as_test(machine, settings=an_effort(-(-HISTORIES // len(VERSIONS))))
+    run_state_machine_as_test(machine_of(version, places), settings=an_effort(-(-HISTORIES // len(VERSIONS))))
+
+
+def ends_one_early(patch: pytest.MonkeyPatch) -> None:
+    """Let every batch end one person before it does."""
+    real = candidates._stretch
+    patch.setattr(
+        candidates, "_stretch", lambda figures, first, last, because: real(figures, first, last - 1, because)
+    )
+
+
+def forgets_the_queue(patch: pytest.MonkeyPatch) -> None:
+    """Let a stop lose no more than a batch and what the workers hold."""
+    patch.setattr(Settings, "one_stop", property(lambda self: self.batch_size + self.concurrency))
+
+
+def believes_the_cursor(patch: pytest.MonkeyPatch) -> None:
+    """Let a count that was written into the cursor (M2) be taken for one."""
+    patch.setattr(Figures, "overwritten", False)
+
+
+@pytest.mark.parametrize(
+    ("mutate", "version"),
+    [(ends_one_early, "6.2.0"), (forgets_the_queue, "6.2.0"), (believes_the_cursor, "4.1.0")],
+)
+def test_histories_find_a_diagnosis_that_is_wrong(
+    places: dict[str, psycopg.Connection[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    mutate: Callable[[pytest.MonkeyPatch], None],
+    version: str,
+) -> None:
+    """A diagnosis with one fact wrong is contradicted by the truth of some history, within so many."""
+    machine = machine_of(version, places, Accidents)
+    run = effort(an_effort(MUTANT), derandomize=True, phases=[Phase.generate], report_multiple_bugs=False)
+    run_state_machine_as_test(machine, settings=run)
+    mutate(monkeypatch)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(machine, settings=run)

@@ -26,7 +26,9 @@ _AT_ONCE: Final = 10
 _PROVED_BY: Final[dict[str, Callable[[Examination], bool]]] = {
     "LM101": lambda seen: seen.verdict == "incomplete",
     "LM103": lambda seen: not seen.account.cursor_trusted,
-    "LM104": lambda seen: seen.running is not True and _standing(seen, "M1") != "ruled-out",
+    "LM104": lambda seen: (
+        seen.running is not True and _standing(seen, "M1") != "ruled-out" and seen.ahead > seen.settings.flush
+    ),
     "LM108": lambda seen: _standing(seen, "M6") != "ruled-out",
     "LM109": lambda seen: _standing(seen, "M14") != "ruled-out",
 }

@@ -70,4 +70,5 @@ def examine(figures: Figures, *, running: bool | None, scanners: int, pipe: Pipe
         happened=happened,
         known=known,
         unknowable=unknowable,
+        ahead=figures.ahead,
     )

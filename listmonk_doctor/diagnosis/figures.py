@@ -234,7 +234,12 @@ class Figures:
     @cached_property
     def newcomers_below(self) -> BitMap:
         """Newcomers who may have been mailed: subscribed since the start, and not above what was fetched."""
-        last = max(self.campaign.cursor, self.mailed_floor) if self.cursor_trusted else self.campaign.ceiling
+        last = max(self.campaign.cursor, self.mailed_floor)
+        if not self.cursor_trusted or (self.ended and not self.ends_early):
+            last = max(last, self.campaign.ceiling)
+        elif self.campaign.status != "running":  # the clean-up's noise, as for the tail
+            everybody = self.audience.now | self.audience.possible
+            last = max(last, at_rank(everybody, count_upto(everybody, self.campaign.cursor) + self.slack))
         return upto(self.audience.newcomers, last if self.started else 0)
 
     @cached_property

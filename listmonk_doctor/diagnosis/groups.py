@@ -52,8 +52,8 @@ def group(figures: Figures) -> Grouping:
         newcomers=audience.newcomers,
         departed=audience.departed,
     )
-    needed = [*codes, *(["never-started-over"] if figures.can_start_over and (never or presumed) else [])]
-    return Grouping(recipients, blocks, tuple(needed) if presumed or never else ())
+    over = ("never-started-over",) if figures.can_start_over else ()  # the account's count of mails rests on it, too
+    return Grouping(recipients, blocks, (*codes, *over) if presumed or never else over)
 
 
 def _left_by_repair(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[str, ...]]:

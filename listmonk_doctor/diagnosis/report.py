@@ -129,3 +129,5 @@ class Examination:
     unknowable: tuple[str, ...]
     findings: tuple[Finding, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    ahead: int = 0
+    """People between those counted as sent and the cursor, by the dates: more than a flush were not all mailed."""

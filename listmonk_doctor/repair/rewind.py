@@ -93,7 +93,7 @@ def _stopped(figures: Figures) -> tuple[Target, ...]:
     """Not yet lost: the cursor is ahead of what was sent, and nobody pressed Start since."""
     settings, sent = figures.settings, figures.campaign.sent
     at_cursor = figures.rank_by_dates(figures.campaign.cursor)
-    floor = at_cursor - settings.one_stop
+    floor = at_cursor - settings.one_stop - settings.front  # its front is ragged
     past, before = max(min(sent + settings.flush, at_cursor), floor), max(sent - settings.front, floor, 0)
     return (
         _target(

@@ -20,15 +20,25 @@ LONG: Final = 3_000.0
 class History:
     """A campaign on a server, under which everything can happen; the clock starts with the server."""
 
-    def __init__(self, version: str, settings: Settings, lists: Lists, *, seed: int = 0, races: bool = False) -> None:
+    def __init__(  # noqa: PLR0913 - a world has that many parts
+        self,
+        version: str,
+        settings: Settings,
+        lists: Lists,
+        *,
+        seed: int = 0,
+        races: bool = False,
+        relay_seconds: float = 0.0,
+    ) -> None:
         """Make a draft."""
         self.lists = lists
-        self.sender = Sender(version, (), settings, seed=seed, races=races)
+        self.sender = Sender(version, (), settings, seed=seed, races=races, relay_seconds=relay_seconds)
         self.sender.campaign.list_gone = False
         self.versions = [(version, BEFORE)]
         self.used = [settings]
         self.views: dict[int, float] = {}
         self.stops: list[int] = []
+        self._sent_at_loss = 0
         self.ragged = False  # stopped with mails in the workers' hands, although the window sets the pace
         self.changed_while_sending: set[int] = set()
         self._next = max(lists.people, default=0) + 1
@@ -49,6 +59,12 @@ class History:
         """The settings of the page today."""
         return self.used[-1]
 
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing was sent since the only stop that lost somebody."""
+        lossy = [lost for lost in self.stops if lost]
+        return len(lossy) == 1 and self._sent_at_loss == sum(self.sender.mails.values())
+
     # ---- what can happen to the server
 
     def button(self, name: str) -> None:
@@ -59,6 +75,8 @@ class History:
         """End the server, losing its memory."""
         if self.sender.alive:
             self.stops.append(len(self.sender.in_flight))
+            if self.stops[-1]:
+                self._sent_at_loss = sum(self.sender.mails.values())
             self.ragged |= self._paced and bool(self.sender.in_hand)
             self.sender.campaign.unflushed += self.sender.unflushed
             self.sender.kill()
@@ -91,6 +109,12 @@ class History:
         server.advance(server.clock + round(limit * 1000), lambda: len(fetches) > before)
         self.wait(more)
 
+    def wait_for_a_scan(self, more: float) -> None:
+        """Let time pass to the next scan, which writes the count, and `more` seconds."""
+        server = self.sender.server
+        server.advance(server.next_scan())
+        self.wait(more)
+
     def send(self, part: float, more: float = 0.0, limit: float = 600.0) -> None:
         """Let time pass until that part of those still to be mailed were mailed, and `more` seconds."""
         server, mails = self.sender.server, self.sender.mails
@@ -108,6 +132,7 @@ class History:
         self.stop()
         self.boot()
         server = self.sender.server
+        server.hold(6.0)
         server.advance(server.clock + 5_000, lambda: self.sender.pipe_open)
         self.button("pause")
         self.wait(more)
@@ -279,6 +304,7 @@ class History:
             noise=self.noise(),
             mixed=lists.mixed() if sender.server.behaviour.one_list_decides else frozenset(),
             hangs=lists.gone and sender.server.behaviour.gone_list_fails,
+            fresh=self.fresh,
             most_lost=max(self.stops, default=0),
             dropped=frozenset(sender.campaign.dropped),
         )

@@ -58,7 +58,7 @@ class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         """Make a machine without a history."""
         super().__init__()
-        self.ends = True
+        self.ends = "go on"
         self.strange = False
 
     # ---- how it begins
@@ -91,6 +91,7 @@ class Histories(RuleBasedStateMachine):
             lists,
             seed=draw(st.integers(0, 9)),
             races=not plain and draw(st.booleans(), label="races"),
+            relay_seconds=draw(st.sampled_from([0.0, 0.0, 0.1, 0.6]), label="relay"),
         )
         campaign = self.history.sender.campaign
         if not plain and draw(st.integers(0, 3)) == 0:
@@ -104,7 +105,7 @@ class Histories(RuleBasedStateMachine):
             self.history.sender.schedule(self.history.sender.now + draw(st.sampled_from([-1.0, 8.0])))
         else:
             self.history.button("start")
-        self.ends = draw(st.integers(0, 2), label="ends") > 0
+        self.ends = draw(st.sampled_from(["go on", "as it is", "pause", "go on"]), label="ends")
         self.history.wait(6.0)
         self.history.send(draw(PARTS), draw(SHORT))
 
@@ -129,6 +130,14 @@ class Histories(RuleBasedStateMachine):
         if again:
             self.history.boot()
 
+    @rule(part=PARTS, seconds=st.sampled_from([0.0, 0.002, 0.01, 0.1]))
+    def accident_at_a_scan(self, part: float, seconds: float) -> None:
+        """End the server just after it has written its count, and start it again."""
+        self.history.send(part)
+        self.history.wait_for_a_scan(seconds)
+        self.history.stop()
+        self.history.boot()
+
     @rule(part=PARTS, seconds=AT_A_FETCH)
     def accident_at_a_fetch(self, part: float, seconds: float) -> None:
         """End the server just behind a fetch, and start it again."""
@@ -146,7 +155,7 @@ class Histories(RuleBasedStateMachine):
         if again:
             self.history.button("start")
 
-    @rule(more=SHORT, again=st.booleans())
+    @rule(more=st.sampled_from([0.5, 1.5, 6.0]), again=st.booleans())
     def pause_at_the_pick_up(self, more: float, again: bool) -> None:  # noqa: FBT001 - drawn
         """Press Pause before a run has sent anything, and perhaps Start."""
         self.history.pause_at_the_pick_up(more)
@@ -216,9 +225,18 @@ class Histories(RuleBasedStateMachine):
         """Hold everything that is said of the history against the truth."""
         if not hasattr(self, "history"):
             return
-        if self.ends:
+        if self.ends == "go on":
             self.history.go_on()
+        elif self.ends == "pause":
+            self.history.button("pause")
+            self.history.wait(60.0)
         check(self.places, self.history)
+
+
+class Accidents(Histories):
+    """Histories in which nothing but time, buttons and stops come to a campaign: no assumption hides a mistake."""
+
+    churn = False
 
 
 def settings() -> st.SearchStrategy[Settings]:
@@ -286,7 +304,7 @@ def harmless(history: History) -> bool:
     if sender.campaign.overwrites or sender.campaign.dropped or not pipes(history.version):
         return False
     truth = history.truth()
-    short = truth.missed - truth.failed - sender.campaign.unrenderable - sender.in_flight
-    if row.status != "finished":
-        short = {person for person in short if person <= row.last_subscriber_id}
-    return not short
+    below = {person for person in truth.missed if person <= row.last_subscriber_id}
+    lost = below - truth.failed - sender.campaign.unrenderable - sender.in_flight
+    left = truth.missed - below if row.status == "finished" else frozenset()
+    return not lost and not left

@@ -87,6 +87,11 @@ class Server:
         for campaign in self.campaigns:
             campaign.errors = 0
 
+    def hold(self, seconds: float) -> None:
+        """Let the fetching loop sleep, as where another campaign has used up the window."""
+        self._asleep_until = self.clock + round(seconds * 1000)
+        self._at(round(seconds * 1000), -1, _AWAKE)
+
     # ---- the clock
 
     def advance(self, until: int, stop: Callable[[], bool] | None = None) -> bool:
@@ -115,6 +120,10 @@ class Server:
             self._move()
         self.clock = max(self.clock, until)
         return stop is not None and stop()
+
+    def next_scan(self) -> int:
+        """Return when the next scan comes, in milliseconds of the clock."""
+        return self._tick_after(self.clock)
 
     def _tick_after(self, moment: int) -> int:
         return self._booted + SCAN_EVERY * max(1, (moment - self._booted) // SCAN_EVERY + 1)
@@ -249,7 +258,7 @@ class Server:
         """Leave out of a batch whom an arbitrary one of their subscriptions leaves out (M12)."""
         if not (self.behaviour.one_list_decides and campaign.mixed):
             return batch
-        return tuple(person for person in batch if person not in campaign.mixed or self._chance.random() < 0.5)  # noqa: PLR2004
+        return tuple(person for person in batch if person not in campaign.mixed or self._chance.random() < 0.5)
 
     def _count_in_window(self) -> None:
         length = round(self.settings.window_seconds * 1000)
@@ -286,7 +295,7 @@ class Server:
         else:
             campaign.mails[person] = campaign.mails.get(person, 0) + 1
             # A real worker counts a message down before it stores count and id: each of them may be too late.
-            late = pipe.pending == 1 and pipe.last > 0 and self._noise > 0
+            late = pipe.pending <= self.settings.concurrency and pipe.last > 0 and self._noise > 0
             count_late = late and self._chance.random() < _LATE
             id_late = late and self._chance.random() < _LATE
             self._noise -= count_late or id_late

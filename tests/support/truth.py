@@ -68,6 +68,8 @@ class TruthOf:
     """Whom an arbitrary subscription decides about under the server of today (M12)."""
     hangs: bool = False
     """Whether every fetch fails on the campaign as it is (M6)."""
+    fresh: bool = False
+    """Whether nothing was sent since the only stop that lost somebody."""
     most_lost: int = 0
     """The most people that one stop lost."""
     dropped: frozenset[int] = frozenset()
