@@ -31,8 +31,8 @@ def _sentence(code: str, figures: Figures) -> str:
     asleep = ", while it slept in the sliding window" if settings.paced_by_window else ""
     return {
         "same-batch-size": (
-            f"the batch size was {settings.batch_size:,} all along, with {settings.concurrency:,} workers and a message "
-            f"rate of {settings.message_rate:,}, as it is today"
+            f"the batch size was {settings.batch_size:,} all along, with {settings.concurrency:,} workers and a "
+            f"message rate of {settings.message_rate:,}, as it is today"
         ),
         "no-clean-pause-in-mid-batch": "it was never paused cleanly in the middle of a batch",
         "lists-unchanged-while-sending": lists,

@@ -202,8 +202,8 @@ class Figures:
         """Members above a trusted cursor up to the ceiling, without those whom the clean-up's noise may hide.
 
         A clean-up writes the highest id that was sent, which may fall short by some workers: the first
-        `concurrency` people above such a cursor are left out. While it runs, the cursor is a fetch's own. Later versions
-        finish only when everybody was fetched: whoever is above the cursor then was refused, or skipped at rendering.
+        `concurrency` people above such a cursor are left out. While it runs, the cursor is a fetch's own. From 5.0.0 on
+        it finishes only when everybody was fetched: whoever is above the cursor was refused, or skipped at rendering.
         """
         members = self.audience.members
         if not (self.cursor_trusted and self.started) or (self.ended and not self.ends_early):
