@@ -54,6 +54,7 @@ class History:
         self.used = [settings]
         self.views: dict[int, float] = {}
         self.stops: list[int] = []
+        self.stopped = 0  # how often while it was being sent
         self._sent_at_loss = 0
         self.ragged = False  # stopped with mails in the workers' hands, although the window sets the pace
         self.changed_while_sending: set[int] = set()
@@ -91,6 +92,7 @@ class History:
         """End the server, losing its memory."""
         if self.sender.alive:
             self.stops.append(len(self.sender.in_flight))
+            self.stopped += self.sender.row.started_at is not None and self.sender.row.status == "running"
             if self.stops[-1]:
                 self._sent_at_loss = sum(self.sender.mails.values())
             self.ragged |= self._paced and bool(self.sender.in_hand)

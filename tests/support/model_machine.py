@@ -276,7 +276,7 @@ def check(places: Mapping[str, psycopg.Connection[Any]], history: History) -> No
     note(f"{ {name: len(ids) for name, ids in seen.recipients.groups().items()} }")
     assert_true(diagnosis, truth, f"v{history.version}")
     if harmless(history):
-        assert seen.verdict != "incomplete"
+        assert seen.verdict != "incomplete" or truth.noise, "nobody was lost, and it is called incomplete"
         errors = [found for found in looked.findings if found.severity == "error" and found.code not in DANGER]
         assert not errors, f"nobody was lost: {errors}"
 

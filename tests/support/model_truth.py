@@ -85,7 +85,7 @@ def contradicted(history: History) -> frozenset[str]:
     plain = not history.changed_while_sending and "same-batch-size" not in false
     if campaign.dropped or (off_the_grid(history) and plain):
         false.add("no-clean-pause-in-mid-batch")
-    if len([lost for lost in history.stops if lost]) > 1 or history.ragged:
+    if history.stopped > 1 or len([lost for lost in history.stops if lost]) > 1 or history.ragged:
         false.add("stopped-once")
     if campaign.started_over:
         false.add("never-started-over")
