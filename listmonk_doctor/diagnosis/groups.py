@@ -99,11 +99,12 @@ def _unknown(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[Block, ...],
     if not figures.cursor_trusted:
         return rest, (), ()
     level = settled(figures) or figures.ahead >= -figures.slack
-    if figures.ahead <= 0 and level:
+    short = figures.ahead + max(0, figures.residual)  # whom no date shows any more may hide as many who were lost
+    if short <= 0 and level:
         return rest & unsure, (), always
     if figures.cut_first:
         return rest, (), ()
-    few = figures.ahead if 0 < figures.ahead <= figures.slack else None
+    few = short if 0 < short <= figures.slack else None
     blocks = candidates(figures, few)
     if hand := in_hand(figures):
         blocks = (*blocks, hand)
