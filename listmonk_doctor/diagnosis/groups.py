@@ -95,7 +95,7 @@ def _unknown(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[Block, ...],
     if figures.counts_fetched:
         return rest, (), ()
     if pin := pinned(figures):
-        return rest & union(figures, (pin,)), (pin,), ("stopped-once", *always)
+        return rest & (union(figures, (pin,)) | mixed), (pin,), ("stopped-once", *always)
     if not figures.cursor_trusted:
         return rest, (), ()
     level = settled(figures) or figures.ahead >= -figures.slack
