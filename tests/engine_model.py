@@ -1,9 +1,9 @@
 """Owns a small, deterministic model of listmonk's sender: a campaign's row, and who was really mailed.
 
 It is written from facts about each version (BEHAVIOURS) and held against recordings of real servers. Time is
-simulated: a campaign of a thousand people takes some milliseconds. Not played: several lists (M12), failing
-fetches (M5, M6), unknown messengers (M14), two servers (M16), connections spoiled by a refusal (M18), and the
-order inside a batch, which is unspecified before 4.0.0 and ascending here.
+simulated: a campaign of a thousand people takes some milliseconds. Not played: unknown messengers (M14), two
+servers (M16), connections spoiled by a refusal (M18), and the order inside a batch, which is unspecified before
+4.0.0 and ascending here.
 """
 
 from __future__ import annotations
@@ -272,9 +272,9 @@ def resume_from_row(  # noqa: PLR0913 - the row's whole world
     """Play: a server comes up on this row, Start is pressed if it has to be, and nothing goes wrong any more.
 
     `audience_now` are today's eligible people; `ineligible` the blocklisted and `unconfirmed` the unconfirmed
-    people of the lists, who matter before 4.0.0, and so do the `mixed`, whose subscriptions disagree. The row may be paused, draft, running or scheduled (a
-    future `send_at` is waited for); where Start is refused (finished, cancelled) nothing is sent. The row
-    given is not changed.
+    people of the lists, who matter before 4.0.0, and so do the `mixed`, whose subscriptions disagree. The row may be
+    paused, draft, running or scheduled (a future `send_at` is waited for); where Start is refused (finished,
+    cancelled) nothing is sent. The row given is not changed.
     """
     sender = Sender(
         version,

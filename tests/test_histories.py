@@ -75,7 +75,9 @@ def ends_one_early(patch: pytest.MonkeyPatch) -> None:
     """Let every batch end one person before it does."""
     real = candidates._stretch
     patch.setattr(
-        candidates, "_stretch", lambda figures, first, last, because: real(figures, first, last - 1, because)
+        candidates,
+        "_stretch",
+        lambda figures, first, last, because, **more: real(figures, first, last - 1, because, **more),
     )
 
 

@@ -271,7 +271,7 @@ def test_the_progress_of_a_pass_is_told(cursor: Any, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(chunks, "AT_ONCE", 0)
     monkeypatch.setattr(chunks, "PAGES", 2)
     told: list[tuple[int, int]] = []
-    for _ in each_figures(cur, ids, lambda done, total: told.append((done, total))):
+    for _ in each_figures(cur, ids, progress=lambda done, total: told.append((done, total))):
         pass
     total = told[0][1]
     assert total > 3

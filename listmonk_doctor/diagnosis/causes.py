@@ -44,7 +44,10 @@ def _lost(figures: Figures, live: Live) -> Judged:  # noqa: PLR0911 - one return
     if short <= figures.slack:
         rank = figures.rank_by_dates(campaign.cursor)
         return "ruled-out", f"{campaign.sent:,} were sent and the cursor stands at rank {rank:,}: no hole below it"
-    most = f"one stop can lose up to {figures.settings.one_stop:,} (batch, queue and workers of today)"
+    most = (
+        f"one stop can lose up to {figures.settings.one_stop:,} (batch, queue and workers of today), more where Start "
+        "was pressed before a Pause had drained"
+    )
     if figures.ended:
         return "consistent", f"{short:,} below the cursor are not counted as sent; {most}{_several(figures, short)}"
     if live_working(figures, live):

@@ -244,15 +244,15 @@ class Figures:
         """Members above a trusted cursor up to the ceiling, without those whom the clean-up's noise may hide.
 
         A clean-up writes the highest id that was sent, which may fall short by some workers: the first
-        `concurrency` people above such a cursor are left out. While it runs, the cursor is a fetch's own. Later
-        versions finish only when everybody was fetched: whoever is above the cursor then was refused, or skipped at
-        rendering.
+        `concurrency` people above a cursor are left out, of a running campaign too: it may have been started
+        again and not have fetched yet. From 5.0.0 on it finishes only when everybody was fetched: whoever is above the
+        cursor was refused, or skipped at rendering.
         """
         members = self.audience.members
         if not (self.cursor_trusted and self.started) or (self.ended and not self.ends_early):
             return members & members.__class__()
         low = self.campaign.cursor
-        if self.campaign.status != "running" and not self.counts_fetched:
+        if not self.counts_fetched:
             possible = self.audience.possible
             low = max(low, at_rank(possible, count_upto(possible, low) + self.slack))
         low = max(low, self.mailed_floor)
@@ -280,7 +280,7 @@ class Figures:
         last = max(self.campaign.cursor, self.mailed_floor)
         if not self.cursor_trusted or (self.ended and not self.ends_early):
             last = max(last, self.campaign.ceiling)
-        elif self.campaign.status != "running":  # the clean-up's noise, as for the tail
+        else:  # the clean-up's noise, as for the tail
             everybody = self.audience.now | self.audience.possible
             last = max(last, at_rank(everybody, count_upto(everybody, self.campaign.cursor) + self.slack))
         return upto(self.audience.newcomers, last if self.started else 0)

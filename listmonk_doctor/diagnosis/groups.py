@@ -58,8 +58,19 @@ def group(figures: Figures) -> Grouping:
         newcomers=audience.newcomers,
         departed=audience.departed,
     )
-    over = ("never-started-over",) if figures.may_have_started_over else ()  # the account's count of mails rests on it, too
-    return Grouping(recipients, blocks, (*codes, *over) if presumed or never else over)
+    return Grouping(recipients, blocks, (*(codes if presumed or never else ()), *_always(figures)))
+
+
+def _always(figures: Figures) -> tuple[str, ...]:
+    """Return what the account takes for granted, too: that today's settings were those, and the dates tell who left.
+
+    From 3.0.0 on how far a count can be off follows from workers and rate; from 3.0.0 to 6.0.0 how often somebody may
+    have been mailed has no bound.
+    """
+    if figures.counts_fetched:
+        return ("lists-unchanged-while-sending",)
+    over = ("never-started-over",) if figures.may_have_started_over else ()
+    return ("same-batch-size", "lists-unchanged-while-sending", "no-flush-lost-or-doubled", *over)
 
 
 def _left_by_repair(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[str, ...]]:
@@ -89,7 +100,8 @@ def _unknown(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[Block, ...],
     if figures.counts_fetched:
         return rest, (), ()
     if pin := pinned(figures):
-        return rest & union(figures, (pin,)), (pin,), ("stopped-once", *always)
+        mixed = figures.audience.mixed if figures.cut_first and len(figures.campaign.lists) > 1 else rest - rest
+        return rest & (union(figures, (pin,)) | mixed), (pin,), ("stopped-once", *always)
     if not figures.cursor_trusted:
         return rest, (), ()
     noise = rest - figures.fetched_surely

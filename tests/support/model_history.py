@@ -1,20 +1,36 @@
-"""Owns a generated history: one campaign's life with its lists, what really happened, and which assumptions it broke."""
+"""Owns a generated history: one campaign's life with its server and its lists."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from tests.engine_model import BEHAVIOURS, VERSIONS, Sender, Settings
+from tests.engine_model import VERSIONS, Sender, Settings
 from tests.support.model_lists import BEFORE, Lists, Person, Subscription
-from tests.support.truth import TruthOf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LONG: Final = 3_000.0
 """Seconds after which a campaign that does not end is left as it is."""
+STATUSES: Final = {
+    "unsubscribe": ("unsubscribed", True),
+    "unsubscribe undated": ("unsubscribed", False),
+    "confirm": ("confirmed", True),
+    "subscribe again": ("", True),
+    "subscribe again undated": ("", False),
+}
+"""Changes of somebody's subscriptions: the status ("": that of the audience), and whether a date tells."""
+CHANGES: Final = (
+    "join",
+    "join another",
+    *STATUSES,
+    "blocklist by hand",
+    "blocklist by link",
+    "blocklist by bounce",
+    "enable",
+    "delete",
+)
+"""What can happen to people of the lists."""
 
 
 class History:
@@ -38,6 +54,7 @@ class History:
         self.used = [settings]
         self.views: dict[int, float] = {}
         self.stops: list[int] = []
+        self.stopped = 0  # how often while it was being sent
         self._sent_at_loss = 0
         self.ragged = False  # stopped with mails in the workers' hands, although the window sets the pace
         self.changed_while_sending: set[int] = set()
@@ -75,6 +92,7 @@ class History:
         """End the server, losing its memory."""
         if self.sender.alive:
             self.stops.append(len(self.sender.in_flight))
+            self.stopped += self.sender.row.started_at is not None and self.sender.row.status == "running"
             if self.stops[-1]:
                 self._sent_at_loss = sum(self.sender.mails.values())
             self.ragged |= self._paced and bool(self.sender.in_hand)
@@ -146,39 +164,28 @@ class History:
     # ---- what can happen to the lists
 
     def change(self, what: str, person: int) -> None:
-        """Let something happen to one person: see the names below."""
+        """Let something happen to one person: one of CHANGES."""
         lists, now = self.lists, self.sender.now
+        wanted = "confirmed" if lists.kind == "regular" else "unconfirmed"
         if what == "join":
             person = self._next
             self._next += 1
         before = person in lists.eligible()
-        wanted = "confirmed" if lists.kind == "regular" else "unconfirmed"
-        match what:
-            case "join":
-                for each in lists.optins:
-                    lists.join(person, each, now, wanted)
-            case "join another":
-                for each in lists.optins:
-                    if person in lists.people:
-                        lists.join(person, each, now, wanted)
-            case "unsubscribe":
-                lists.set_status(person, "unsubscribed", now)
-            case "confirm":
-                lists.set_status(person, "confirmed", now)
-            case "subscribe again":
-                lists.set_status(person, wanted, now)
-            case "subscribe again undated":
-                lists.set_status(person, wanted, now, dated=False)
-            case "unsubscribe undated":
-                lists.set_status(person, "unsubscribed", now, dated=False)
-            case "blocklist by hand" | "blocklist by link" | "blocklist by bounce":
-                lists.blocklist(person, now, what.removeprefix("blocklist by "))
-            case "enable":
-                lists.enable(person, now)
-            case "delete":
-                lists.delete(person)
-            case _:
-                raise ValueError(what)
+        if what in ("join", "join another"):
+            known = what == "join" or person in lists.people
+            for each in lists.optins if known else ():
+                lists.join(person, each, now, wanted)
+        elif what in STATUSES:
+            status, dated = STATUSES[what]
+            lists.set_status(person, status or wanted, now, dated=dated)
+        elif what.startswith("blocklist by "):
+            lists.blocklist(person, now, what.removeprefix("blocklist by "))
+        elif what == "enable":
+            lists.enable(person, now)
+        elif what == "delete":
+            lists.delete(person)
+        else:
+            raise ValueError(what)
         self._changed(person, before)
 
     def delete_list(self, list_id: int) -> None:
@@ -190,7 +197,7 @@ class History:
             self._changed(person, before=True)
         self._tell()
 
-    def _changed(self, person: int, before: bool) -> None:  # noqa: FBT001 - private
+    def _changed(self, person: int, before: bool) -> None:
         started = self.sender.row.started_at is not None
         ended = self.sender.row.status == "finished"
         if started and not ended and before != (person in self.lists.eligible()):
@@ -203,120 +210,6 @@ class History:
         on, counts = lists.fetchable(), lists.subscribed()
         campaign.set_people(on | counts, (on | counts) & lists.blocklisted(), on - counts)
         campaign.mixed = lists.mixed()
-
-    # ---- what really happened
-
-    def visible(self) -> frozenset[int]:
-        """Return of whom the database still tells that they may have been in the audience at the start.
-
-        By listmonk's dates: subscribed before the start, and eligible now, changed or blocklisted since, or
-        blocklisted without a date.
-        """
-        lists, start = self.lists, self.sender.row.started_at or self.sender.now
-        return frozenset(
-            person
-            for (person, each), held in lists.subscriptions.items()
-            if held.created <= start and (lists.counts(each, held.status) or held.updated > start)
-        )
-
-    def dated(self) -> frozenset[int]:
-        """Return who is eligible today, or whose going dates from the time of the sending, or has no date at all."""
-        lists, row = self.lists, self.sender.row
-        start, end = row.started_at or 0.0, row.updated_at or 0.0
-        blocklisted, eligible = lists.blocklisted(), lists.eligible()
-
-        def tells(person: int) -> bool:
-            if person in eligible:
-                return True
-            if person in blocklisted:
-                return not end < lists.people[person].updated
-            return any(start < held.updated <= end for _, held in lists.of(person))
-
-        return frozenset(person for person in self.visible() if tells(person))
-
-    def unseen(self) -> frozenset[int]:
-        """Return whose coming or going nothing in the database tells, and no count of `to_send` either.
-
-        In the audience at the start and gone before the last pick-up counted, without a date that tells (deleted,
-        undated, or a later change hides it); mailed without having been in it, and not visible as a newcomer; in the
-        audience today by a change that no date tells.
-        """
-        sender, campaign = self.sender, self.sender.campaign
-        start = campaign.audience_at_start
-        if not campaign.counted:
-            return frozenset()
-        now, visible = self.lists.eligible(), self.visible()
-        gone = start - campaign.counted[-1] - self.dated()
-        newcomers = {person for person in now - start if person not in visible}
-        guests = sender.mails.keys() - start - newcomers - visible
-        disguised = {
-            person
-            for person in (visible & now) - start
-            if all(held.updated <= (sender.row.started_at or 0.0) for _, held in self.lists.of(person))
-        }
-        return frozenset(gone | guests | disguised)
-
-    def off_the_grid(self) -> bool:
-        """Tell whether some batch ended elsewhere than at a multiple of today's batch size in the audience at start."""
-        people = sorted(self.sender.audience_at_start)
-        size = self.settings.batch_size
-        return any(
-            (rank := bisect_right(people, last)) % size and rank != len(people) for last, _ in self.sender.fetches
-        )
-
-    def contradicted(self) -> frozenset[str]:
-        """Return the named assumptions that this history really broke."""
-        sender, campaign = self.sender, self.sender.campaign
-        false = set()
-        if any(each != self.settings for each in self.used):
-            false.add("same-batch-size")
-        if self.changed_while_sending or self.unseen():
-            false.add("lists-unchanged-while-sending")
-        plain = not self.changed_while_sending and "same-batch-size" not in false
-        if campaign.dropped or (self.off_the_grid() and plain):
-            false.add("no-clean-pause-in-mid-batch")
-        if len([lost for lost in self.stops if lost]) > 1 or self.ragged:
-            false.add("stopped-once")
-        if campaign.started_over:
-            false.add("never-started-over")
-        if sender.failed or campaign.unrenderable & campaign.audience_at_start:
-            false.add("no-failures")
-        if campaign.doubled or campaign.unflushed:
-            false.add("no-flush-lost-or-doubled")
-        return frozenset(false)
-
-    def truth(self) -> TruthOf:
-        """Return what really happened."""
-        sender, lists = self.sender, self.lists
-        return TruthOf(
-            at_start=sender.audience_at_start,
-            now=lists.eligible(),
-            blocklisted=lists.blocklisted(),
-            fetchable=lists.fetchable(),
-            mails=dict(sender.mails),
-            failed=frozenset(sender.failed - sender.mails.keys()),
-            contradicted=self.contradicted(),
-            named_in_log=sender.campaign.unrenderable,
-            sent=sender.row.sent,
-            shifted=len(self.changed_while_sending | self.unseen()) * max(1, len(self.stops)),
-            unseen=len(self.unseen()),
-            doubled=sender.campaign.doubled,
-            noise=self.noise(),
-            mixed=lists.mixed() if sender.server.behaviour.one_list_decides else frozenset(),
-            hangs=lists.gone and sender.server.behaviour.gone_list_fails,
-            fresh=self.fresh,
-            most_lost=max(self.stops, default=0),
-            dropped=frozenset(sender.campaign.dropped),
-        )
-
-    def noise(self) -> int:
-        """Return by how much workers and a flush were larger under former settings than they are today."""
-        today = self.settings
-
-        def size(each: Settings) -> int:
-            return each.concurrency + 6 * each.concurrency * each.message_rate
-
-        return max(0, max(size(each) for each in self.used) - size(today))
 
 
 def make_lists(  # noqa: PLR0913 - a world has that many parts
@@ -353,13 +246,3 @@ def make_lists(  # noqa: PLR0913 - a world has that many parts
 def later(version: str) -> list[str]:
     """Return the playable versions after one."""
     return list(VERSIONS[VERSIONS.index(version) + 1 :])
-
-
-def smaller(settings: Settings, batch_size: int) -> Settings:
-    """Return settings with another batch size."""
-    return replace(settings, batch_size=batch_size)
-
-
-def pipes(version: str) -> bool:
-    """Tell whether a version has pipes."""
-    return BEHAVIOURS[version].pipes

@@ -1,4 +1,4 @@
-"""Owns the lists of the sender's model: people, subscriptions and their dates as listmonk's own statements leave them."""
+"""Owns the lists of the sender's model: people, subscriptions, and their dates as listmonk leaves them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ class Lists:
 
     def of(self, person: int) -> list[tuple[int, Subscription]]:
         """Return somebody's subscriptions by list."""
-        return [(each, self.subscriptions[person, each]) for each in self.optins if (person, each) in self.subscriptions]
+        return [
+            (each, self.subscriptions[person, each]) for each in self.optins if (person, each) in self.subscriptions
+        ]
 
     def _some(self, *, eligible: bool | None) -> frozenset[int]:
         return frozenset(

@@ -237,9 +237,8 @@ def _write_versions(conn: Connection[tuple[object, ...]], history: History, zero
         tag = RECORDED.get(version, f"v{version}")
         begin = MIGRATIONS.index(recorded[-1]) + 1 if recorded else MIGRATIONS.index(tag)
         came = MIGRATIONS[begin : MIGRATIONS.index(tag) + 1]
-        for each in came if recorded else MIGRATIONS[: MIGRATIONS.index(tag) + 1]:
-            if each in BROUGHT:
-                rows.append((BROUGHT[each], "false", zero + timedelta(seconds=since)))
+        brought = came if recorded else MIGRATIONS[: MIGRATIONS.index(tag) + 1]
+        rows += [(BROUGHT[each], "false", zero + timedelta(seconds=since)) for each in brought if each in BROUGHT]
         recorded += came
     conn.execute("UPDATE settings SET value = %s::jsonb WHERE key = 'migrations'", [json.dumps(recorded)])
     with conn.cursor() as cursor:
@@ -276,6 +275,4 @@ def _write_row(
     if lists.gone:
         named.append((CAMPAIGN, None, "Gone"))  # type: ignore[arg-type]
     with conn.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO campaign_lists (campaign_id, list_id, list_name) VALUES (%s, %s, %s)", named
-        )
+        cursor.executemany("INSERT INTO campaign_lists (campaign_id, list_id, list_name) VALUES (%s, %s, %s)", named)

@@ -170,6 +170,8 @@ class Server:
         row = campaign.row
         to_send, ceiling = campaign.count(self.behaviour)
         if to_send or not self.behaviour.nobody_leaves_row:
+            # Once a count stands in the cursor, and to_send is another, nothing tells that it was overwritten.
+            campaign.started_over |= campaign.overwrites > 0 and to_send != row.to_send
             row.to_send, row.max_subscriber_id, row.status = to_send, ceiling, "running"
             if row.started_at is None:
                 row.started_at = now
