@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyroaring import BitMap
+from typer.testing import CliRunner
 
+from listmonk_doctor.cli import app
 from listmonk_doctor.database.snapshot import snapshot
 from listmonk_doctor.demo.recording import recordings
 from listmonk_doctor.diagnosis import audiences, chunks, packed
@@ -23,7 +25,8 @@ from listmonk_doctor.diagnosis.examine import each_figures
 from listmonk_doctor.diagnosis.idsets import Audience
 from listmonk_doctor.listmonk.facts import read_campaigns
 from tests.support.plain_audience import plain_audience
-from tests.support.seeds import build
+from tests.support.seeds import CEILING, build, named
+from tests.support.seeds import seed as seed_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -276,6 +279,24 @@ def test_the_progress_of_a_pass_is_told(cursor: Any, monkeypatch: pytest.MonkeyP
     total = told[0][1]
     assert total > 3
     assert told == [(done, total) for done in range(total + 1)]
+
+
+@pytest.mark.parametrize(("command", "passes"), [("scan", 1), ("repair", 2)])
+def test_all_suspects_share_one_pass(empty_db: str, monkeypatch: pytest.MonkeyPatch, command: str, passes: int) -> None:
+    """A scan reads its suspects once, however many; a repair of all scans first, then reads them once more."""
+    build(empty_db, "v6.2.0")
+    seed_rows(empty_db, [named(100 + number, "finished", 300, CEILING) for number in range(30)])
+    read: list[str] = []
+    real = chunks.packed
+
+    def spy(cur: Any, statement: str, *more: Any) -> Any:
+        read.append(statement)
+        return real(cur, statement, *more)
+
+    monkeypatch.setattr(audiences, "packed", spy)
+    result = CliRunner().invoke(app, [command, "--dsn", empty_db])
+    assert result.exit_code in (1, 3, 4), result.output
+    assert read == ["audience/many.sql"] * passes
 
 
 def test_no_campaigns_are_no_pass(empty_db: str) -> None:

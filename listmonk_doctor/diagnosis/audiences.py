@@ -142,6 +142,7 @@ def _one(cur: Cursor[Any], wanted: Asked, progress: Progress | None) -> Mapping[
         "regular": regular,
         "lists": wanted.lists,
         "double": wanted.double,
+        "some": bool(wanted.double),
         "start": wanted.start,
         "end": wanted.end,
     }

@@ -27,7 +27,7 @@ FEW_AT_ONCE: Final = 16_000_000
 """Even of a small share no more rows than these are read in one statement."""
 PAGE_RANGES_SINCE: Final = 140_000
 """PostgreSQL 14: the first that reads a range of pages without reading the whole table."""
-PIECE: Final = 1 << 20
+PIECE: Final = 1 << 21
 """Bytes of the packed columns that are received at once; a multiple of 8."""
 _END: Final = "(4294967295,0)"
 

@@ -12,7 +12,7 @@
 --
 -- A chunk is a range of pages (by_page), of ids (by_id: below PostgreSQL 14, where a range of pages is no way to read),
 -- or all there is, by the index on list_id. `list_id + 0` keeps that index out of the chunks: each would read it all.
--- What is constant is folded by the planner.
+-- What is constant is folded by the planner; `some` says that there are lists with double opt-in.
 SELECT substr(packed, first, %(piece)s) AS packed
 FROM (
     SELECT CASE WHEN %(wide)s THEN string_agg(int8send(subscriber_id::bigint | (code::bigint << 32)), NULL)
@@ -20,12 +20,13 @@ FROM (
     FROM (
         SELECT subscriber_id,
                CASE
-                   WHEN status = %(wanted)s AND (%(regular)s OR list_id = ANY(%(double)s))
+                   WHEN status = %(wanted)s AND (%(regular)s OR %(some)s AND list_id = ANY(%(double)s))
                         AND created_at <= %(start)s AND updated_at <= %(start)s THEN 0
                    ELSE CASE
-                            WHEN list_id = ANY(%(double)s) AND status = %(wanted)s THEN 0
                             WHEN status = 'unsubscribed' THEN 12
-                            WHEN %(regular)s AND NOT list_id = ANY(%(double)s) THEN 0
+                            WHEN %(some)s AND list_id = ANY(%(double)s)
+                                THEN CASE WHEN status = %(wanted)s THEN 0 ELSE 6 END
+                            WHEN %(regular)s THEN 0
                             ELSE 6
                         END
                         + CASE WHEN created_at > %(start)s THEN 3 ELSE 0 END
