@@ -10,10 +10,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from listmonk_doctor.demo.recording import open_recording
 from listmonk_doctor.errors import UsageError
 from listmonk_doctor.repair import planfile
 from tests.support.followups import CAMPAIGN, bytes_of, done, draft_of, run, said, sent
 from tests.support.repairing import journal_rows, psql
+from tests.support.replaying import Replay
+from tests.support.truth import read_truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -360,3 +363,27 @@ def test_a_role_is_told_every_grant_that_a_follow_up_needs(
                     conn.execute(("GRANT " + grant.partition(";")[0]).encode())
         assert code == 0, report
     assert bytes_of(dsn) == before
+
+
+def test_with_a_recording_the_proved_hole_is_followed_up(incident_db: Any, tmp_path: Path) -> None:
+    """Sending went on after the kill: the follow-up to those proved unmailed doubles nobody, and is recommended."""
+    dsn = incident_db(NAME)
+    recording = open_recording(NAME)
+    file = tmp_path / "flight.sqlite"
+    Replay(dsn, recording, incident_db.loaded(dsn).shift).record(file)
+    words = ("--recorded", str(file), "--dsn", dsn)
+    _, seen = said("examine", "2", *words, "--no-look")
+    (best,) = [each for each in seen["strategies"] if each["recommended"]]
+    assert (best["strategy"], best["groups"], best["duplicates"]) == ("follow-up", ["not_mailed"], [0, 0])
+    _, gapless = said(*FOLLOW_UP, *words, "--prefer", "no-gaps", "--no-look")
+    option = next(each for each in gapless["campaigns"][0]["strategies"] if each["strategy"] == "follow-up")
+    assert option["groups"] == ["unknown", "not_mailed"]
+    assert not option["recommended"]
+    with psycopg.connect(dsn) as conn:
+        truth = read_truth(conn, recording, CAMPAIGN, worse=False)
+    done("repair", "2", *words, "--undo-out", str(tmp_path))
+    played = sent(dsn, NAME, draft_of(dsn).id, truth.mails)
+    assert len(played.mails) == seen["recipients"]["not_mailed"]["count"]
+    assert truth.mails.keys().isdisjoint(played.mails)
+    low, high = best["missed"]
+    assert low <= len(truth.missed - played.mails.keys()) <= high

@@ -105,10 +105,10 @@ def check(asked: Request, strategies: Sequence[str]) -> None:
 
 def groups_of(text: str | None) -> tuple[str, ...] | None:
     """Return the groups of people that were named. Raises UsageError for one that nobody can be chosen from."""
-    from listmonk_doctor.repair.followup_sql import GROUPS
-
     if text is None:
         return None
+    from listmonk_doctor.repair.followup_sql import GROUPS
+
     named = tuple(word.strip().replace("-", "_") for word in text.split(","))
     wrong = next((name for name in named if name not in GROUPS), None)
     if wrong is not None:

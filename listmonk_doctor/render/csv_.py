@@ -7,7 +7,6 @@ import io
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from listmonk_doctor.render import changes
 from listmonk_doctor.render.strip import GROUPS
 from listmonk_doctor.render.text import clean, value
 
@@ -125,6 +124,8 @@ def run(report: RunReport) -> Iterator[str]:
 
 def _changes(report: RunReport) -> Iterator[list[Any]]:
     """Yield the lines of `run`."""
+    from listmonk_doctor.render import changes  # no scan needs it
+
     for each in report.outcomes:
         head = [report.run, each.campaign_id, each.campaign_name, each.strategy, each.prefer]
         tail = [each.applied, each.refused or None]

@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
-from listmonk_doctor.render.changes import without_ids
 from listmonk_doctor.render.json_recorded import recorded
 from listmonk_doctor.render.text import mask, ranges, utc
 
@@ -145,6 +144,8 @@ def recipients(people: Recipients, *, ids: bool) -> Object:
 
 def change(each: Change, *, ids: bool = False) -> Object:
     """Return one row's change, or that of many rows alike; the ids of their people only if `ids`."""
+    from listmonk_doctor.render.changes import without_ids  # no scan needs it
+
     before, after = (each.before, each.after) if ids else (without_ids(each.before), without_ids(each.after))
     return {"table": each.table, "key": each.key, "before": before, "after": after}
 

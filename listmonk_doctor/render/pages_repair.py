@@ -246,7 +246,8 @@ def _selected(able: list[Outcome]) -> str:
     if len(able) != 1:
         return ""
     one = able[0]
-    if one.option is not None and one.option.recommended and one.prefer != "no-gaps":
+    as_recommended = one.option is not None and one.option.recommended and not one.option.groups
+    if as_recommended and one.prefer != "no-gaps":
         return f"{one.campaign_id} "
     prefer = f"--prefer {one.prefer} " if one.prefer else ""
     reason = f"--reason {shlex.quote(one.plan.reason)} " if one.plan and one.plan.reason else ""

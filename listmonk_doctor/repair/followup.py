@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from listmonk_doctor.diagnosis.report import Examination, Recipients
     from listmonk_doctor.listmonk.campaign import Campaign
     from listmonk_doctor.repair.followup_facts import FollowUp, Known, Source
+    from listmonk_doctor.repair.plan import Prefer
 
 UNMAILED: Final = ("never_fetched", "not_mailed", "failed")
 """Of those, the groups that nobody was mailed of."""
@@ -43,15 +44,15 @@ class Choice:
     people: BitMap
 
 
-def choose(figures: Figures, recipients: Recipients, known: Known, groups: Sequence[str] | None) -> Choice:
+def choose(recipients: Recipients, known: Known, prefer: Prefer, groups: Sequence[str] | None) -> Choice:
     """Return the people of groups, or without any named those who can be defended best.
 
-    Where people are left above a cursor that can be trusted on a campaign called finished (M3, M4), those alone.
-    Else everybody who was surely not mailed, and the unknown. Whom an earlier follow-up was sent to is left out.
+    Where somebody was surely not mailed (left above a trusted cursor, or by a recording), those alone if nobody is to
+    get a second copy; else the unknown as well. Whom an earlier follow-up was sent to is left out.
     """
     if groups is None:
-        tail = figures.ended and figures.cursor_trusted and bool(recipients.never_fetched)
-        wanted = UNMAILED if tail else (*UNMAILED, "unknown")
+        sure = any(getattr(recipients, name) for name in UNMAILED)
+        wanted = UNMAILED if sure and prefer == "no-duplicates" else (*UNMAILED, "unknown")
         groups = [name for name in GROUPS if name in wanted and getattr(recipients, name)]
     chosen = tuple(name for name in GROUPS if name in groups)
     people = recipients.reached - recipients.reached

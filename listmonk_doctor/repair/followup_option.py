@@ -40,7 +40,7 @@ def _option(setting: Setting, known: Known, others: Sequence[Option], groups: Se
     campaign, recipients = figures.campaign, examination.recipients
     if campaign.status not in followup.OF_STATUS or known.source is None:
         return None
-    choice = followup.choose(figures, recipients, known, groups)
+    choice = followup.choose(recipients, known, setting.prefer, groups)
     asked = groups is not None or bool(known.made)
     if not asked and (examination.verdict == "complete" or not choice.people):
         return None
