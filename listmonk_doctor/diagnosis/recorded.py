@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from listmonk_doctor.diagnosis.idsets import at_rank, between, count_upto
 from listmonk_doctor.diagnosis.report import Block, Range
 from listmonk_doctor.errors import RefusedError
-from listmonk_doctor.timeline.meaning import fastest
+from listmonk_doctor.listmonk.versions import SCAN_SECONDS
+from listmonk_doctor.timeline.meaning import Unseen, fastest
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pyroaring import BitMap
 
     from listmonk_doctor.diagnosis.figures import Figures
-    from listmonk_doctor.timeline.meaning import Life, Meaning
+    from listmonk_doctor.timeline.meaning import Fetch, Life, Meaning
 
 CODES: Final = ("lists-unchanged-while-sending", "no-failures")
 """What a recording does not see: whether the lists changed meanwhile, and whose mail failed."""
@@ -113,17 +114,23 @@ class _Reading:
         self.most = audience.sure | audience.newcomers
         """Who surely was or may have been fetched; whoever else may have been is counted by `_hidden`."""
         self.rate, self.workers, self.queue, _ = fastest(meaning.timeline.paces)
-        self.current = figures.campaign.xmin == meaning.last.xmin
+        self.current = self._as_it_was()
         self.unseen = [*meaning.unseen, *self._since()]
 
-    def _since(self) -> list[tuple[int, int]]:
+    def _as_it_was(self) -> bool:
+        """Tell whether nothing was sent since the recording's end: the row was edited, perhaps, but not its progress."""
+        last, row = self.meaning.last, self.figures.campaign
+        progress = (row.status, row.sent, row.to_send, row.cursor, row.ceiling)
+        return row.xmin == last.xmin or progress == (last.status, last.sent, last.to_send, last.cursor, last.ceiling)
+
+    def _since(self) -> list[Unseen]:
         """Return what may have been fetched since the recording's end."""
         if self.current:
             return []
-        was, now = self.meaning.last.cursor, self.figures.campaign.cursor
-        if now < was:
-            return [(0, max(self.figures.campaign.ceiling, self.meaning.last.ceiling, was))]
-        return [(was, now)]
+        last, row = self.meaning.last, self.figures.campaign
+        moved = (last.cursor, last.sent) != (row.cursor, row.sent)
+        low, high = (last.cursor, row.cursor) if row.cursor >= last.cursor else (0, max(row.ceiling, last.ceiling))
+        return [Unseen(low, high, len(self.meaning.lives), moved)]
 
     def read(self) -> Recorded:
         figures, meaning = self.figures, self.meaning
@@ -140,7 +147,12 @@ class _Reading:
             fetched |= reach.fetched
             taken |= reach.taken
         taken -= mixed  # an arbitrary one of their subscriptions decided (M12)
-        left = fetched - taken - mixed
+        # Whoever was left out before a time that nobody saw may have been mailed in it (a rewind by hand).
+        seen_since = max((each.lives for each in self.unseen if each.moved), default=0)
+        left = self.nobody.copy()
+        for reach in reaches[seen_since:]:
+            left |= reach.left
+        left -= taken | mixed
         for reach in reaches:
             left -= reach.fetched - reach.left
         never = self.nobody
@@ -152,8 +164,8 @@ class _Reading:
         not_mailed = left - doubtful - figures.audience.undated if certain else self.nobody
         if not complete:
             not_mailed -= between(not_mailed, 0, figures.mailed_floor)
-        for low, high in self.unseen:
-            not_mailed -= between(not_mailed, low, high)
+        for each in self.unseen:
+            not_mailed -= between(not_mailed, each.low, each.high)
         return Recorded(
             source=self.source,
             meaning=meaning,
@@ -167,12 +179,26 @@ class _Reading:
         )
 
     def _doubtful(self) -> BitMap:
-        """Return whom a batch took that may have been an overwritten cursor: somebody has the id that it ended at."""
+        """Return who may have been mailed around an overwritten cursor.
+
+        A batch may have ended at just that id, if somebody has it. And a run that counted nothing may have sent as
+        many as there are workers, which a count that comes late does not show.
+        """
         found = self.nobody.copy()
         for each in self.meaning.overwrites:
+            late = at_rank(self.most, count_upto(self.most, each.was) + self.rate + self.workers)
+            found |= between(self.members, each.was, late)
             if each.became in self.most and each.became > each.was:
                 found |= between(self.members, each.was, each.became)
+        for life in self.meaning.lives:
+            if life.closed_at is not None:
+                found |= between(self.members, life.closed_at, self._noise(life, life.closed_at))
         return found
+
+    def _noise(self, life: Life, closed_at: int) -> int:
+        """Return the id up to which people above a clean-up's cursor may have been mailed: some workers are late."""
+        late = self.workers if life.counted else self.rate + self.workers
+        return at_rank(self.most, count_upto(self.most, closed_at) + late)
 
     # -- one life ------------------------------------------------------------------------------------------------
 
@@ -198,7 +224,7 @@ class _Reading:
         if life.stopped and self._short(life, end) > 0:
             below = between(self.most, life.low, end)
             upper = at_rank(below, len(below) - self.rate - self.workers)
-        noise = at_rank(self.most, count_upto(self.most, end) + self.workers)
+        noise = self._noise(life, end)
         return _Reach(fetched, between(fetched, life.low, upper), between(fetched, noise, life.high))
 
     def _short(self, life: Life, upto: int) -> int:
@@ -228,8 +254,9 @@ class _Reading:
             best = at_rank(between(self.most, life.low, life.high), surely) or best
         for fetch in life.fetches:
             before = between(self.sure, life.low, fetch.low)
-            since = life.sent_last - fetch.sent if fetch.sent is not None else 0
-            back = self.queue + slack - since
+            back = self._behind(life, fetch, len(before))
+            if back is None:
+                continue
             if back <= 0:
                 best = max(best, fetch.low)
             elif len(before) > back:
@@ -237,6 +264,20 @@ class _Reading:
         if self.figures.cut_first:  # inside a batch the order is not known
             best = max((fetch.high for fetch in life.fetches if fetch.high <= best), default=life.low)
         return max(best, life.low)
+
+    def _behind(self, life: Life, fetch: Fetch, passed: int) -> int | None:
+        """Return how far behind the people before a batch the workers may have been at the end; None: not known.
+
+        A stopped pipe throws its queue away and fetches on, if Start is pressed at once: what was taken must show in
+        the counter, or be younger than the next scan.
+        """
+        most = self.queue + self.rate + self.workers
+        if fetch.sent is None:
+            end = life.died_by or life.last_write
+            fresh = (end - fetch.since).total_seconds() <= SCAN_SECONDS + 1
+            return most if fresh and not self._loses(life) else None
+        uncounted = passed - self.queue - self.workers - (fetch.sent - life.sent_first)
+        return most + max(0, uncounted) - (life.sent_last - fetch.sent)
 
     def _left_from(self, life: Life, died_by: datetime | None) -> int:
         """Return the id from which on nobody can have been taken before the death, at the workers' full rate."""

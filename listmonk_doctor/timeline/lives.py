@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.listmonk.versions import SCAN_SECONDS, behaves, parse
-from listmonk_doctor.timeline.meaning import Fetch, Life, Meaning, Moment, Overwrite
+from listmonk_doctor.timeline.meaning import Fetch, Life, Meaning, Moment, Overwrite, Unseen
 from listmonk_doctor.timeline.model import LATE
 
 if TYPE_CHECKING:
@@ -91,8 +91,12 @@ class Event:
 
     @property
     def overwrites(self) -> bool:
-        """Whether the cursor became the count `to_send` while nothing was counted (M2)."""
-        return bool(self.moved) and not self.counted and self.now.cursor == self.now.to_send
+        """Whether the cursor became the count `to_send` at a run's end, and nothing was counted (M2).
+
+        A batch of a campaign that goes on running may end at just that id: that is no clean-up.
+        """
+        ended = self.finished or self.was.status in STOPPED or self.now.status in STOPPED
+        return ended and bool(self.moved) and not self.counted and self.now.cursor == self.now.to_send
 
     @property
     def closes(self) -> bool:
@@ -152,7 +156,7 @@ class Reader:
         self.events = [Event(was, now) for was, now in pairwise(timeline.versions)]
         self.overwriting = behaves("cursor-overwritten", [parse(pace.version) for pace in timeline.paces])
         self.lives: list[Life] = []
-        self.unseen: list[tuple[int, int]] = []
+        self.unseen: list[Unseen] = []
         self.overwrites: list[Overwrite] = []
         self.moments: list[Moment] = []
         self.muddled = ""
@@ -191,7 +195,7 @@ class Reader:
         elif event.counted < 0 or (event.moved < 0 and not event.closes):
             self._edited(event)
         elif self.overwriting and event.overwrites:
-            self._overwritten(event)
+            self._overwritten(index, event)
         elif event.moved > 0 and event.now.status != "scheduled":
             self._fetched(index, event)
             if event.finished:
@@ -217,8 +221,7 @@ class Reader:
         low, high = sorted((event.was.cursor, event.now.cursor))
         if event.moved < 0:
             low, high = 0, max(event.was.ceiling, event.now.ceiling, high)
-        if high > low:
-            self.unseen.append((low, high))
+        self.unseen.append(Unseen(low, high, len(self.lives), bool(event.moved or event.counted)))
         self.life = _truncated(event.now)
         self._say(event, "nobody looked, and the row changed")
 
@@ -228,22 +231,28 @@ class Reader:
             self._die(event, event.before, certain=False)
         self._say(event, f"the row was edited: cursor {event.now.cursor}, sent {event.now.sent:,}")
 
-    def _overwritten(self, event: Event) -> None:
+    def _overwritten(self, index: int, event: Event) -> None:
         self.overwrites.append(Overwrite(event.after, event.before, event.was.cursor, event.now.cursor))
         was, became = event.was.cursor, event.now.cursor
         self._say(event, f"a run that sent nothing wrote {became:,}, which is `to_send`, over the cursor {was:,} (M2)")
         if self.life is None:
             return
-        if self.life.begun and not self.life.mixed and self.life.sent_last == self.life.sent_first:
+        if event.moved > 0 and event.now.status == "running":  # or started again, and a batch ended at just that id
+            self._die(event, event.latest, certain=False)
+            return
+        idle = self.life.begun and not self.life.mixed and self.life.sent_last == self.life.sent_first
+        verdict = self._verdict(index, event)
+        if idle and not verdict:
             closed = self.life.done("closed", event.before, closed_at=self.life.low)
             self.lives.append(closed)
             self.life = None
-        else:
-            self._die(event, event.latest - _PERIOD)
+        else:  # whoever sent something does not write a count: it was another run's
+            self._die(event, event.latest - _PERIOD, certain=not idle or verdict == "died")
 
     def _fetched(self, index: int, event: Event) -> None:
-        # Counted in the same second: the old process was alive, and a new one needs 5 s.
-        verdict = self._verdict(index, event) if self.life is not None and not event.counted else ""
+        # Counted in the same second and not by a clean-up: the old process was alive, and a new one needs 5 s.
+        own = event.counted > 0 and not event.closes
+        verdict = self._verdict(index, event) if self.life is not None and not own else ""
         if self.life is not None and verdict:
             self._die(event, event.latest - _PERIOD, certain=verdict == "died")
         if self.life is None:
@@ -317,7 +326,7 @@ class Reader:
 
     def _between(self, index: int, old: tuple[datetime, datetime], new: tuple[datetime, datetime]) -> str:
         """Judge the silence between two writes; both are (after, not later than)."""
-        if (new[1] - old[0]).total_seconds() < SCAN_SECONDS or self._alive(old[1], new[1]):
+        if (new[1] - old[0]).total_seconds() < SCAN_SECONDS or self._alive(old[0], new[1]):
             return ""
         for later in self.events[index + 1 :]:
             if later.hidden:
