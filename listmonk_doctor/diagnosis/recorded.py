@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from listmonk_doctor.diagnosis.account import settled
 from listmonk_doctor.diagnosis.idsets import at_rank, between, count_upto
 from listmonk_doctor.diagnosis.report import Block, Range
 from listmonk_doctor.errors import RefusedError
@@ -118,7 +119,7 @@ class _Reading:
         self.unseen = [*meaning.unseen, *self._since()]
 
     def _as_it_was(self) -> bool:
-        """Tell whether nothing was sent since the recording's end: the row was edited, perhaps, but not its progress."""
+        """Tell whether nothing was sent since the recording ended: the row was edited, perhaps, not its progress."""
         last, row = self.meaning.last, self.figures.campaign
         progress = (row.status, row.sent, row.to_send, row.cursor, row.ceiling)
         return row.xmin == last.xmin or progress == (last.status, last.sent, last.to_send, last.cursor, last.ceiling)
@@ -274,10 +275,11 @@ class _Reading:
         most = self.queue + self.rate + self.workers
         if fetch.sent is None:
             end = life.died_by or life.last_write
-            fresh = (end - fetch.since).total_seconds() <= SCAN_SECONDS + 1
+            uncounted = [each for each in life.fetches if each.sent is None]
+            fresh = all((end - each.since).total_seconds() <= SCAN_SECONDS + 1 for each in uncounted)
             return most if fresh and not self._loses(life) else None
-        uncounted = passed - self.queue - self.workers - (fetch.sent - life.sent_first)
-        return most + max(0, uncounted) - (life.sent_last - fetch.sent)
+        short = passed - self.queue - self.workers - (fetch.sent - life.sent_first)
+        return most + max(0, short) - (life.sent_last - fetch.sent)
 
     def _left_from(self, life: Life, died_by: datetime | None) -> int:
         """Return the id from which on nobody can have been taken before the death, at the workers' full rate."""
@@ -360,21 +362,19 @@ class Narrowed:
     blocks: tuple[Block, ...]
 
 
-def narrowed(
-    recorded: Recorded, rest: BitMap, unknown: BitMap, codes: tuple[str, ...], blocks: tuple[Block, ...]
-) -> Narrowed:
+def narrowed(figures: Figures, recorded: Recorded, rest: BitMap, by_row: Narrowed) -> Narrowed:
     """Let a recording narrow who is unknown among the `rest` of the members.
 
-    A complete recording replaces what the row alone allows, unless that says more; a partial one takes away whom it
-    covers, and the assumptions stay.
+    A complete recording replaces what the row alone allows, unless its figures are those of a clean end, which says
+    more; a partial one takes away whom it covers, and the assumptions stay.
     """
+    unknown, codes, blocks = by_row.unknown, by_row.codes, by_row.blocks
     not_mailed, never = rest & recorded.not_mailed, rest & recorded.never
     open_people = rest - not_mailed - never
     left = unknown - recorded.presumed
     if not recorded.complete:
         return Narrowed(open_people & left, not_mailed, never, (*codes, *CODES), (*blocks, *recorded.blocks))
     told = open_people - recorded.presumed
-    by_row = open_people & unknown
-    if len(by_row & told) < len(told) and codes:
-        return Narrowed(by_row & told, not_mailed, never, (*codes, *CODES), recorded.blocks)
+    if settled(figures) and not told <= unknown:
+        return Narrowed(unknown & told, not_mailed, never, (*codes, *CODES), recorded.blocks)
     return Narrowed(told, not_mailed, never, CODES, recorded.blocks)
