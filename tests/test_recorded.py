@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from listmonk_doctor.database.snapshot import snapshot
 from listmonk_doctor.demo.recording import open_recording, recordings
-from listmonk_doctor.diagnosis.recorded import Heard
+from listmonk_doctor.diagnosis.recorded_people import Heard
 from listmonk_doctor.repair.diagnose import diagnose_in
 from listmonk_doctor.timeline.lives import read_meaning
 from listmonk_doctor.timeline.recording import read_recording

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from hypothesis import given, note
 from hypothesis import settings as effort
@@ -16,7 +17,7 @@ from pyroaring import BitMap
 
 from listmonk_doctor.diagnosis.figures import Figures
 from listmonk_doctor.diagnosis.idsets import Audience
-from listmonk_doctor.diagnosis.recorded import Recorded, read_recorded
+from listmonk_doctor.diagnosis.recorded_people import read_recorded
 from listmonk_doctor.listmonk import settings as listmonk
 from listmonk_doctor.listmonk.campaign import Campaign, CampaignList
 from listmonk_doctor.listmonk.versions import parse
@@ -25,6 +26,9 @@ from listmonk_doctor.timeline.lives import read_meaning
 from listmonk_doctor.timeline.look import Look, Progress, Servers
 from listmonk_doctor.timeline.model import Pace
 from tests.engine_model import Sender, Settings
+
+if TYPE_CHECKING:
+    from listmonk_doctor.diagnosis.recorded import Recorded
 
 HISTORIES = int(os.environ.get("LISTMONK_DOCTOR_HISTORIES", "150"))
 BEGINNING = datetime(2030, 6, 1, 12, tzinfo=UTC)
