@@ -44,6 +44,8 @@ class Watched:
     sender: Sender
     blind: frozenset[int] = frozenset()
     offset: float = 0.0
+    named: bool = True
+    """Whether one of the server's sessions is seen at work all the time, which proves that it lives."""
     grown: Growing = field(default_factory=lambda: Growing(1))
     writes: int = 0
     looks: int = 0
@@ -86,7 +88,7 @@ class Watched:
         self.note_write()
         row, model = self.sender.row, self.sender.settings
         at = moment(self.sender.now)
-        names = frozenset([f"server {self.boots}"]) if self.sender.alive else frozenset[str]()
+        names = frozenset([f"server {self.boots}"]) if self.sender.alive and self.named else frozenset[str]()
         servers = Servers(names, names, visible=True, waiting=False, count=int(self.sender.alive))
         window = (model.window_rate, model.window_seconds) if model.window else (0, 0.0)
         pace = Pace(at, model.batch_size, model.concurrency, model.message_rate, *window, f"v{self.sender.version}")
@@ -181,7 +183,7 @@ def watched(draw: st.DrawFn) -> Watched:
     sender = Sender(version, ids, settings, fails=fails, seed=draw(st.integers(0, 9)), races=draw(st.booleans()))
     stretches = draw(st.lists(st.tuples(st.integers(1, 120), st.integers(1, 15)), max_size=3))
     blind = frozenset(number for start, length in stretches for number in range(start, start + length))
-    one = Watched(sender, blind, draw(st.sampled_from([0.0, 0.03, 0.2])))
+    one = Watched(sender, blind, draw(st.sampled_from([0.0, 0.03, 0.2])), named=draw(st.booleans()))
     one.run(draw(st.floats(0.5, 6)))
     one.act("start")
     one.run(draw(st.floats(1, 40)))
@@ -226,3 +228,49 @@ def test_what_a_recording_says_of_a_generated_history_is_true(one: Watched) -> N
     if said.complete and not said.meaning.muddled and not said.started_over:
         noise = sender.settings.concurrency * len(said.meaning.lives)  # a clean-up's cursor may be as many short
         assert sum(copies > 1 for copies in sender.mails.values()) <= noise
+
+
+def killed(version: str = "6.2.0") -> Watched:
+    """Play a campaign of 400 that is killed in the middle of its second batch of 150, and then goes on."""
+    sender = Sender(version, range(1000, 1400), Settings(150, 5, 5), seed=1)
+    one = Watched(sender, named=False)
+    one.run(2)
+    one.act("start")
+    one.run(13.5)
+    one.act("kill")
+    one.run(1)
+    one.act("boot")
+    one.run(60)
+    return one
+
+
+def test_a_kill_is_found_and_most_of_its_hole_is_proved() -> None:
+    """Everybody whom the kill lost lies in the recorded hole, and many of them are surely not mailed."""
+    one = killed()
+    said = told(one)
+    assert said is not None
+    assert said.complete
+    (hole,) = said.holes
+    assert hole.certain
+    assert one.sender.missed <= set(hole.most)
+    assert len(said.not_mailed) > 20
+    assert set(said.not_mailed) <= one.sender.missed
+
+
+def test_whoever_was_mailed_in_a_time_that_nobody_saw_is_not_said_to_be_unmailed() -> None:
+    """The cursor is set back by hand while nobody looks, and all are mailed after all: nothing is claimed of them."""
+    one = killed()
+    before = told(one)
+    assert before is not None
+    lost = set(before.not_mailed)
+    one.blind = frozenset(range(one.looks + 1, one.looks + 1000))
+    one.sender.row.status, one.sender.row.last_subscriber_id = "paused", 1000
+    one.act("start")
+    one.run(120)
+    one.blind = frozenset()
+    one.run(10)
+    assert lost <= set(one.sender.mails)
+    after = told(one)
+    assert after is not None
+    assert not after.complete
+    assert not set(after.not_mailed) & set(one.sender.mails)
