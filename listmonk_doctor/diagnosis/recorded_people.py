@@ -158,8 +158,8 @@ class _Reading:
             if each.became in self.most and each.became > each.was:
                 found |= between(self.members, each.was, each.became)
         for life in self.meaning.lives:
-            if life.closed_at is not None:
-                found |= between(self.members, life.closed_at, self._noise(life, life.closed_at))
+            end = life.high if life.closed_at is None else life.closed_at
+            found |= between(self.members, end, self._noise(life, end))
         return found
 
     def _noise(self, life: Life, closed_at: int) -> int:
@@ -243,7 +243,7 @@ class _Reading:
             end = life.died_by or life.last_write
             uncounted = [each for each in life.fetches if each.sent is None]
             fresh = all((end - each.since).total_seconds() <= SCAN_SECONDS + 1 for each in uncounted)
-            return most if fresh and not self._loses(life) else None
+            return most if fresh and not life.stopped and not self._loses(life) else None
         short = passed - self.queue - self.workers - (fetch.sent - life.sent_first)
         return most + max(0, short) - (life.sent_last - fetch.sent)
 

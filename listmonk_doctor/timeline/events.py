@@ -93,6 +93,11 @@ class Event:
         return self.touched and self.counted >= 0 and stopped and (self.moved < 0 or rest)
 
     @property
+    def may_close(self) -> bool:
+        """Whether a clean-up may be among what was written: a whole short run can lie between two looks."""
+        return self.closes or self.now.status in STOPPED or (self.was.status in STOPPED and self.touched)
+
+    @property
     def latest(self) -> datetime:
         """The latest moment at which a fetch or a close among it began: they date themselves in `updated_at`."""
         dated = self.now.updated_at

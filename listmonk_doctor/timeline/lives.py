@@ -165,7 +165,7 @@ class Reader:
 
     def _fetched(self, index: int, event: Event) -> None:
         # Counted in the same second and not by a clean-up: the old process was alive, and a new one needs 5 s.
-        own = event.counted > 0 and not event.closes
+        own = event.counted > 0 and not event.may_close
         verdict = self._verdict(index, event) if self.life is not None and not own else ""
         if self.life is not None and verdict:
             self._die(event, event.latest - _PERIOD, certain=verdict == "died")
@@ -181,6 +181,8 @@ class Reader:
         self._say(event, f"a batch up to id {event.now.cursor:,} was taken")
         if event.counted:
             self._counted(event)
+            if event.may_close and not event.finished:  # it may have ended in the same second
+                self._die(event, event.before, certain=False)
 
     def _closed(self, index: int, event: Event) -> None:
         self._say(event, f"it was {event.now.status}: {event.now.sent:,} sent, cursor {event.now.cursor:,}")
@@ -245,13 +247,13 @@ class Reader:
         for later in self.events[index + 1 :]:
             if later.hidden:
                 break
-            if later.counted > 0 and not later.closes:
+            if later.counted > 0 and not later.may_close:
                 first = (later.before - old[0]).total_seconds()
                 own = (later.before - new[0]).total_seconds()
                 if first < 2 * SCAN_SECONDS or own < SCAN_SECONDS - 0.1:
                     return ""
                 break
-            if later.closes:
+            if later.may_close and (later.closes or later.counted):
                 break
         silent = (new[0] - old[1]).total_seconds()
         return "died" if silent > SURELY and self._clear(old[0], new[1]) else "perhaps"
