@@ -257,3 +257,11 @@ def test_whatever_looks_are_missing_nothing_false_is_said(
             truth = read_truth(conn, recording, campaign, worse=False)
             assert set(said.examination.recipients.not_mailed).isdisjoint(truth.mails)
             assert_true(said, truth, recording.version)
+
+
+def test_nothing_follows_where_two_servers_were_at_work(incident_db: IncidentDatabases, tmp_path: Path) -> None:
+    """Two servers on one row: their lives cannot be told apart, so the groups are those of the row; it is said."""
+    said = hold(incident_db, "two-servers-v6.2.0", tmp_path / "flight", everything)[2].examination
+    assert said.recorded is not None
+    assert said.recorded.meaning.muddled == "two servers were at work"
+    assert "Nothing follows from the recording: two servers were at work." in said.unknowable

@@ -26,6 +26,8 @@ SPEAKS: Final = 1.5
 """Seconds: a fetch that begins later than this behind a write is not the first of a pipe that this write opened."""
 SURELY: Final = 5.5
 """Seconds of silence that an open pipe does not leave while no scan is held up: a period and a half second."""
+TOGETHER: Final = 1.5
+"""Seconds for which two servers must be seen: the sessions of one that has just ended may still be there."""
 _PERIOD: Final = timedelta(seconds=SCAN_SECONDS)
 _AFTER_BEAT: Final = timedelta(seconds=SURELY)
 
@@ -88,7 +90,8 @@ class Reader:
                 self.writes.append((event.after, event.latest if dated else event.before))
         if self.life is not None:
             self.lives.append(self._still_open(self.life))
-        if any(each.servers > 1 for each in self.timeline.sessions):
+        together = sum((each.until - each.first).total_seconds() for each in self.timeline.sessions if each.servers > 1)
+        if together > TOGETHER:
             self.muddled = "two servers were at work"
         return Meaning(
             self.timeline,
