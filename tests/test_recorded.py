@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from listmonk_doctor.database.snapshot import snapshot
 from listmonk_doctor.demo.recording import open_recording, recordings
-from listmonk_doctor.diagnosis.recorded import Heard
+from listmonk_doctor.diagnosis.recorded_people import Heard
 from listmonk_doctor.repair.diagnose import diagnose_in
 from listmonk_doctor.timeline.lives import read_meaning
 from listmonk_doctor.timeline.recording import read_recording
@@ -199,7 +199,7 @@ def test_an_overwritten_cursor_is_established_by_its_very_write(
         missed = {row.subscriber_id for row in ranked(open_recording(name)) if not row.mails}
         departed = set(said.recipients.departed)
         assert missed - departed <= set(said.recipients.never_fetched | said.recipients.unknown)
-        assert len(said.recipients.never_fetched) > 1000
+        assert len(said.recipients.never_fetched) > 700
 
 
 @pytest.mark.parametrize("name", ["kill9-v2.5.1", "kill9-after-finish-v2.5.1", "rejects-v2.5.1"])
@@ -257,3 +257,11 @@ def test_whatever_looks_are_missing_nothing_false_is_said(
             truth = read_truth(conn, recording, campaign, worse=False)
             assert set(said.examination.recipients.not_mailed).isdisjoint(truth.mails)
             assert_true(said, truth, recording.version)
+
+
+def test_nothing_follows_where_two_servers_were_at_work(incident_db: IncidentDatabases, tmp_path: Path) -> None:
+    """Two servers on one row: their lives cannot be told apart, so the groups are those of the row; it is said."""
+    said = hold(incident_db, "two-servers-v6.2.0", tmp_path / "flight", everything)[2].examination
+    assert said.recorded is not None
+    assert said.recorded.meaning.muddled == "two servers were at work"
+    assert "Nothing follows from the recording: two servers were at work." in said.unknowable

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -19,11 +20,11 @@ from listmonk_doctor.diagnosis.catalogue import catalogue
 from listmonk_doctor.render import json_
 from tests.support.databases import IncidentDatabases
 from tests.support.followups import draft_of, sent
+from tests.support.replaying import Replay
 from tests.support.schema_mutants import Mutant, described, mutants, places, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.support.databases import Databases
 
@@ -171,6 +172,11 @@ UNIONS = {
     "plan_file": "string null",
     "undoes": "string null",
     "undone_by": "string null",
+    "recorded": "object null",  # null: nothing was recorded
+    "recorded.unusable": "string null",
+    "recorded.lives[].died": "array null",
+    "recorded.holes[].at_most.ids": "string null",
+    "recorded.holes[].surely.ids": "string null",
     "since": "string null",
     "before": "string null",
     **{f"changes[].{when}.{at}": "string null" for when in ("before", "after") for at in ("created_at", "updated_at")},
@@ -291,6 +297,13 @@ def outputs(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> I
         break_one_check(patch)
         read(made("seed-v4.1.0"), "2")
         add("repair", made("seed-v4.1.0"))
+    for number, name in enumerate(("kill9-v6.2.0", "kill9-v2.5.1", "seed-v4.1.0")):
+        dsn, flight = made(name), str(folder / f"flight{number}")
+        replay = Replay(dsn, open_recording(name), made.loaded(dsn).shift)
+        replay.record(Path(flight), (lambda look: not 8 <= look < 15) if number == 2 else (lambda _: True))
+        add("examine recorded", dsn, "2", "--ids", "--no-look", "--recorded", flight)
+        add("examine recorded", dsn, "2", "--no-look", "--recorded", flight)
+        add("repair", dsn, "2", "--no-look", "--recorded", flight)
     detached, dsn = made("deleted-list-v6.0.0"), made("paused-killed-v5.0.3")
     add("examine of lists", detached, "2", "--no-look")
     options = ("--apply", "--yes", "--undo-out", str(folder))

@@ -21,13 +21,13 @@ def expected(database: Database, campaign_id: int) -> Expected:
 
     said = diagnosed(database, [campaign_id], prefer="no-duplicates", wait=False)[campaign_id]
     seen = said.examination
-    campaign, audience = seen.campaign, _audience(seen)
+    campaign, audience = seen.campaign, _audience(database, seen)
     option = next(each for each in said.options if each.strategy == "nothing")
     mails, missed = option.would_mail, option.missed
     if seen.verdict == "not-started" and campaign.status == "draft":
         mails = Range(seen.account.audience_now, seen.account.audience_now)
     in_hand = 0
-    if audience is not None and campaign.status in ("running", "paused"):
+    if campaign.status in ("running", "paused"):
         in_hand = max(0, min(len(upto(audience, campaign.cursor)) - campaign.sent, seen.settings.one_stop))
     found = Expected(
         "as the row stands",
@@ -44,10 +44,15 @@ def expected(database: Database, campaign_id: int) -> Expected:
     return _repaired(database, seen, found) or found
 
 
-def _audience(seen: Examination) -> BitMap | None:
-    """Return today's audience of a campaign that was started; None of one that was not."""
-    if seen.verdict == "not-started":
-        return None
+def _audience(database: Database, seen: Examination) -> BitMap:
+    """Return today's audience: the groups of a campaign that was started hold it, of another one it is read."""
+    from listmonk_doctor.database.snapshot import snapshot
+    from listmonk_doctor.diagnosis.examine import read_figures
+
+    campaign = seen.campaign
+    if campaign.started_at is None and campaign.sent == 0:
+        with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor:
+            return read_figures(cursor, [campaign.id])[campaign.id].audience.now
     people = seen.recipients.newcomers.copy()
     for name, group in seen.recipients.groups().items():
         if name != "departed":

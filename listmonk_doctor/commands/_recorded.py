@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from listmonk_doctor.database.connection import Cursor
-    from listmonk_doctor.diagnosis.recorded import Heard
+    from listmonk_doctor.diagnosis.recorded_people import Heard
 
 
 def heard(cursor: Cursor, campaign_ids: Sequence[int], path: Path) -> dict[int, Heard]:
@@ -21,7 +21,7 @@ def heard(cursor: Cursor, campaign_ids: Sequence[int], path: Path) -> dict[int, 
     Raises UsageError where it is of another database or of none of these campaigns; a campaign that it does not hold
     is left out and said on stderr.
     """
-    from listmonk_doctor.diagnosis.recorded import Heard
+    from listmonk_doctor.diagnosis.recorded_people import Heard
     from listmonk_doctor.listmonk.facts import read_campaigns
     from listmonk_doctor.timeline.lives import read_meaning
     from listmonk_doctor.timeline.look import identity

@@ -11,7 +11,7 @@ from listmonk_doctor.diagnosis.audiences import asked, read_audiences
 from listmonk_doctor.diagnosis.causes import Live, judge_causes
 from listmonk_doctor.diagnosis.figures import Figures
 from listmonk_doctor.diagnosis.groups import group
-from listmonk_doctor.diagnosis.recorded import Heard, hear
+from listmonk_doctor.diagnosis.recorded_people import Heard, hear
 from listmonk_doctor.diagnosis.recorded_story import recorded_causes, tell_recorded
 from listmonk_doctor.diagnosis.repaired import read_repaired
 from listmonk_doctor.diagnosis.report import Examination

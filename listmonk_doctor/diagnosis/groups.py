@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from listmonk_doctor.diagnosis.account import settled
 from listmonk_doctor.diagnosis.candidates import candidates, in_hand, pinned, short_by_dates, union
 from listmonk_doctor.diagnosis.idsets import between, upto
-from listmonk_doctor.diagnosis.recorded import narrowed
+from listmonk_doctor.diagnosis.recorded import Narrowed, narrowed
 from listmonk_doctor.diagnosis.report import Recipients
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def group(figures: Figures) -> Grouping:
         unknown, codes = unknown | left, (*codes, *more)
     not_mailed = nobody
     if figures.recorded:
-        told = narrowed(figures.recorded, rest, unknown, codes, blocks)
+        told = narrowed(figures, figures.recorded, rest, Narrowed(unknown, nobody, nobody, codes, blocks))
         unknown, codes, blocks, not_mailed = told.unknown, told.codes, told.blocks, told.not_mailed
         never, rest = never | told.never, rest - told.never - told.not_mailed
     unknown |= rest & audience.undated

@@ -100,7 +100,11 @@ class Watch:
     # -- the rules -----------------------------------------------------------------------------------------------
 
     def _cursor(self) -> Alarm | None:
-        """Judge a cursor that went down: an orderly pause may set it back, but not below where this run began."""
+        """Judge a cursor that went down.
+
+        A clean-up (after a pause; from 6.1.0 on after a failed fetch, too) sets it back to the last id sent: by no more
+        than one stop can hold, not below where this run began, and it dates itself.
+        """
         versions, row = self.grown.versions, self.now
         if len(versions) == 1:
             return None
@@ -116,8 +120,11 @@ class Watch:
                 do = "do not set it to paused and press Start"
             return Alarm("overwritten", what, do, stop=True)
         floor = min(self.expected.cursor, self.highest)
-        if row.cursor < was.cursor and (row.cursor < floor or row.status == was.status == "running"):
-            again = self.expected.again(row.cursor, self.highest)
+        if row.cursor < was.cursor:
+            again = self.expected.again(row.cursor, max(self.highest, was.cursor))
+            near = again is not None and again <= self.expected.settings.one_stop
+            if row.cursor >= floor and near and row.updated_at != was.updated_at:
+                return None
             people = f"{again:,} people" if again is not None else "people"
             what = f"the cursor went back from {was.cursor:,} to {row.cursor:,}: {people} are mailed a second time"
             return Alarm("went-back", what, "press Pause", stop=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from listmonk_doctor.diagnosis.chunks import Progress
     from listmonk_doctor.diagnosis.figures import Figures
-    from listmonk_doctor.diagnosis.recorded import Heard
+    from listmonk_doctor.diagnosis.recorded_people import Heard
     from listmonk_doctor.diagnosis.report import Examination, Pipe
     from listmonk_doctor.listmonk.campaign import Campaign
     from listmonk_doctor.listmonk.server import ServerState

@@ -12,11 +12,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.listmonk.versions import SCAN_SECONDS, behaves, parse
-from listmonk_doctor.timeline.meaning import Fetch, Life, Meaning, Moment, Overwrite
+from listmonk_doctor.timeline.events import STOPPED, Event
+from listmonk_doctor.timeline.meaning import Fetch, Life, Meaning, Moment, Overwrite, Unseen
 from listmonk_doctor.timeline.model import LATE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from listmonk_doctor.timeline.meaning import End
@@ -26,90 +26,10 @@ SPEAKS: Final = 1.5
 """Seconds: a fetch that begins later than this behind a write is not the first of a pipe that this write opened."""
 SURELY: Final = 5.5
 """Seconds of silence that an open pipe does not leave while no scan is held up: a period and a half second."""
-STOPPED: Final = ("paused", "cancelled")
+TOGETHER: Final = 1.5
+"""Seconds for which two servers must be seen: the sessions of one that has just ended may still be there."""
 _PERIOD: Final = timedelta(seconds=SCAN_SECONDS)
 _AFTER_BEAT: Final = timedelta(seconds=SURELY)
-_EXACT: Final = timedelta(milliseconds=100)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """The change from one version of the row to the next; committed after `after` and not later than `before`."""
-
-    was: RowVersion
-    now: RowVersion
-
-    @property
-    def after(self) -> datetime:
-        """It was committed after this moment."""
-        return self.now.after
-
-    @property
-    def before(self) -> datetime:
-        """It was committed at this moment or before."""
-        return self.now.before
-
-    @property
-    def hidden(self) -> bool:
-        """Whether more than one life may lie in between, because nobody looked for so long."""
-        return (self.before - self.after).total_seconds() > LATE
-
-    @property
-    def counted(self) -> int:
-        """By how much `sent` went up."""
-        return self.now.sent - self.was.sent
-
-    @property
-    def moved(self) -> int:
-        """By how much the cursor moved."""
-        return self.now.cursor - self.was.cursor
-
-    @property
-    def touched(self) -> bool:
-        """Whether `updated_at` moved, which a flush and a heartbeat leave alone."""
-        return self.now.updated_at != self.was.updated_at
-
-    @property
-    def pressed(self) -> bool:
-        """Whether the status changed."""
-        return self.now.status != self.was.status
-
-    @property
-    def finished(self) -> bool:
-        """Whether a clean-up called it finished."""
-        return self.pressed and self.now.status == "finished"
-
-    @property
-    def beat(self) -> bool:
-        """Whether nothing but the version, or what a pick-up counts anew, has changed."""
-        return not (self.counted or self.moved or self.touched or self.pressed)
-
-    @property
-    def written(self) -> bool:
-        """Whether the sender wrote, and not a person or a tool alone."""
-        return bool(self.counted or self.moved or self.beat or self.finished)
-
-    @property
-    def overwrites(self) -> bool:
-        """Whether the cursor became the count `to_send` while nothing was counted (M2)."""
-        return bool(self.moved) and not self.counted and self.now.cursor == self.now.to_send
-
-    @property
-    def closes(self) -> bool:
-        """Whether a pipe's clean-up wrote: finished, or the cursor set back or the rest counted after a stop."""
-        if self.finished:
-            return True
-        rest = self.counted > 0 and self.now.status in STOPPED and not self.pressed
-        stopped = self.was.status in STOPPED or self.now.status in STOPPED
-        return self.touched and self.counted >= 0 and stopped and (self.moved < 0 or rest)
-
-    @property
-    def latest(self) -> datetime:
-        """The latest moment at which a fetch or a close among it began: they date themselves in `updated_at`."""
-        dated = self.now.updated_at
-        if self.touched and dated is not None and self.after - _EXACT <= dated <= self.before:
-            return dated
-        return self.before
 
 
 @dataclass(slots=True)
@@ -152,7 +72,7 @@ class Reader:
         self.events = [Event(was, now) for was, now in pairwise(timeline.versions)]
         self.overwriting = behaves("cursor-overwritten", [parse(pace.version) for pace in timeline.paces])
         self.lives: list[Life] = []
-        self.unseen: list[tuple[int, int]] = []
+        self.unseen: list[Unseen] = []
         self.overwrites: list[Overwrite] = []
         self.moments: list[Moment] = []
         self.muddled = ""
@@ -170,7 +90,8 @@ class Reader:
                 self.writes.append((event.after, event.latest if dated else event.before))
         if self.life is not None:
             self.lives.append(self._still_open(self.life))
-        if any(each.servers > 1 for each in self.timeline.sessions):
+        together = sum((each.until - each.first).total_seconds() for each in self.timeline.sessions if each.servers > 1)
+        if together > TOGETHER:
             self.muddled = "two servers were at work"
         return Meaning(
             self.timeline,
@@ -191,7 +112,7 @@ class Reader:
         elif event.counted < 0 or (event.moved < 0 and not event.closes):
             self._edited(event)
         elif self.overwriting and event.overwrites:
-            self._overwritten(event)
+            self._overwritten(index, event)
         elif event.moved > 0 and event.now.status != "scheduled":
             self._fetched(index, event)
             if event.finished:
@@ -217,8 +138,7 @@ class Reader:
         low, high = sorted((event.was.cursor, event.now.cursor))
         if event.moved < 0:
             low, high = 0, max(event.was.ceiling, event.now.ceiling, high)
-        if high > low:
-            self.unseen.append((low, high))
+        self.unseen.append(Unseen(low, high, len(self.lives), bool(event.moved or event.counted)))
         self.life = _truncated(event.now)
         self._say(event, "nobody looked, and the row changed")
 
@@ -228,22 +148,28 @@ class Reader:
             self._die(event, event.before, certain=False)
         self._say(event, f"the row was edited: cursor {event.now.cursor}, sent {event.now.sent:,}")
 
-    def _overwritten(self, event: Event) -> None:
+    def _overwritten(self, index: int, event: Event) -> None:
         self.overwrites.append(Overwrite(event.after, event.before, event.was.cursor, event.now.cursor))
         was, became = event.was.cursor, event.now.cursor
         self._say(event, f"a run that sent nothing wrote {became:,}, which is `to_send`, over the cursor {was:,} (M2)")
         if self.life is None:
             return
-        if self.life.begun and not self.life.mixed and self.life.sent_last == self.life.sent_first:
+        if event.moved > 0 and event.now.status == "running":  # or started again, and a batch ended at just that id
+            self._die(event, event.latest, certain=False)
+            return
+        idle = self.life.begun and not self.life.mixed and self.life.sent_last == self.life.sent_first
+        verdict = self._verdict(index, event)
+        if idle and not verdict:
             closed = self.life.done("closed", event.before, closed_at=self.life.low)
             self.lives.append(closed)
             self.life = None
-        else:
-            self._die(event, event.latest - _PERIOD)
+        else:  # whoever sent something does not write a count: it was another run's
+            self._die(event, event.latest - _PERIOD, certain=not idle or verdict == "died")
 
     def _fetched(self, index: int, event: Event) -> None:
-        # Counted in the same second: the old process was alive, and a new one needs 5 s.
-        verdict = self._verdict(index, event) if self.life is not None and not event.counted else ""
+        # Counted in the same second and not by a clean-up: the old process was alive, and a new one needs 5 s.
+        own = event.counted > 0 and not event.may_close
+        verdict = self._verdict(index, event) if self.life is not None and not own else ""
         if self.life is not None and verdict:
             self._die(event, event.latest - _PERIOD, certain=verdict == "died")
         if self.life is None:
@@ -258,6 +184,8 @@ class Reader:
         self._say(event, f"a batch up to id {event.now.cursor:,} was taken")
         if event.counted:
             self._counted(event)
+            if event.may_close and not event.finished:  # it may have ended in the same second
+                self._die(event, event.before, certain=False)
 
     def _closed(self, index: int, event: Event) -> None:
         self._say(event, f"it was {event.now.status}: {event.now.sent:,} sent, cursor {event.now.cursor:,}")
@@ -317,18 +245,18 @@ class Reader:
 
     def _between(self, index: int, old: tuple[datetime, datetime], new: tuple[datetime, datetime]) -> str:
         """Judge the silence between two writes; both are (after, not later than)."""
-        if (new[1] - old[0]).total_seconds() < SCAN_SECONDS or self._alive(old[1], new[1]):
+        if (new[1] - old[0]).total_seconds() < SCAN_SECONDS or self._alive(old[0], new[1]):
             return ""
         for later in self.events[index + 1 :]:
             if later.hidden:
                 break
-            if later.counted > 0 and not later.closes:
+            if later.counted > 0 and not later.may_close:
                 first = (later.before - old[0]).total_seconds()
                 own = (later.before - new[0]).total_seconds()
                 if first < 2 * SCAN_SECONDS or own < SCAN_SECONDS - 0.1:
                     return ""
                 break
-            if later.closes:
+            if later.may_close and (later.closes or later.counted):
                 break
         silent = (new[0] - old[1]).total_seconds()
         return "died" if silent > SURELY and self._clear(old[0], new[1]) else "perhaps"
@@ -380,8 +308,3 @@ def read_meaning(timeline: Timeline) -> Meaning:
     if not all(behaves("heartbeat", parse(pace.version)) for pace in timeline.paces):
         return replace(meaning, lives=(), muddled="this version counts what it fetches and writes no heartbeat")
     return meaning
-
-
-def events_of(versions: Sequence[RowVersion]) -> tuple[Event, ...]:
-    """Return the changes between versions."""
-    return tuple(Event(was, now) for was, now in pairwise(versions))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -70,6 +70,18 @@ class Overwrite:
     became: int
 
 
+class Unseen(NamedTuple):
+    """A time in which nobody looked and the row changed: who may have been fetched (low < id <= high).
+
+    `lives`: how many lives had ended by then. `moved`: mails were counted or the cursor moved.
+    """
+
+    low: int
+    high: int
+    lives: int
+    moved: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """One thing that happened, in words, between two moments."""
@@ -83,14 +95,14 @@ class Moment:
 class Meaning:
     """What a timeline means.
 
-    `from_start`: it was seen before anybody was fetched. `unseen`: stretches of ids (low, high] that were fetched, or
-    may have been, while nobody looked. `muddled` says why nothing may be concluded ("" where something may).
+    `from_start`: it was seen before anybody was fetched. `muddled` says why nothing may be concluded ("" where
+    something may).
     """
 
     timeline: Timeline
     lives: tuple[Life, ...]
     from_start: bool
-    unseen: tuple[tuple[int, int], ...]
+    unseen: tuple[Unseen, ...]
     overwrites: tuple[Overwrite, ...]
     moments: tuple[Moment, ...]
     muddled: str = ""
