@@ -256,3 +256,20 @@ def test_a_follow_up_that_was_cut_short_can_be_followed_up(made: str, tmp_path: 
         left = conn.execute("SELECT count(*) FROM lists WHERE name LIKE '%(follow-up)'").fetchall()
     assert lists == [(1,)]
     assert left == [(0,)]
+
+
+def test_a_settled_follow_up_is_not_rewound_since_its_lists_hold_many_more(made: str, tmp_path: Path) -> None:
+    """Its figures are of those it was for, and Start would mail the lists of its original: no price of it is true."""
+    draft = draft_of(made)
+    sent(made, NAME, draft.id, {})
+    change(made, "UPDATE campaigns SET sent = sent - 100 WHERE id = {draft}", draft=draft.id)
+    options = ("--dsn", made, "--undo-out", str(tmp_path))
+    before = {each["strategy"] for each in said("examine", str(draft.id), "--dsn", made)[1]["strategies"]}
+    assert {"resume", "rewind"} <= before
+    done("follow-up", "settle", str(draft.id), *options)
+    seen = said("examine", str(draft.id), "--dsn", made)[1]
+    assert seen["account"]["audience_now"] == len(draft.people)
+    assert {each["strategy"] for each in seen["strategies"]} == before - {"resume", "rewind"}
+    assert seen["advice"][0].startswith("Do not set it to paused and press Start: it was settled")
+    refused = run("repair", str(draft.id), "--strategy", "rewind", "--prefer", "no-gaps", "--apply", "--yes", *options)
+    assert refused.exit_code == 3

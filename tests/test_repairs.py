@@ -280,3 +280,19 @@ def diagnosis_of(dsn: str) -> Diagnosis:
     server = SimpleNamespace(running=False, scanners=0, because="nobody", pipes={CAMPAIGN: "none"}, xmin={})
     with psycopg.connect(dsn, autocommit=True) as conn, snapshot(conn, schema="public") as cursor:
         return diagnose_in(cursor, [CAMPAIGN], server=server)[CAMPAIGN]  # type: ignore[arg-type]
+
+
+def test_a_campaign_that_was_killed_before_its_first_count_can_be_rewound(incident_db: Callable[..., str]) -> None:
+    """Nothing was counted yet and a batch is out: going back before everybody misses nobody."""
+    dsn = incident_db("crashed-down-v6.2.0")
+    people = sorted(truth_of(dsn, "crashed-down-v6.2.0").now)
+    with psycopg.connect(dsn) as conn:
+        conn.execute("UPDATE campaigns SET sent = 0, last_subscriber_id = %s WHERE id = 2", [people[299]])
+    for prefer in ("no-duplicates", "no-gaps"):
+        _, report = said("examine", str(CAMPAIGN), "--dsn", dsn, "--prefer", prefer)
+        best = next(each for each in report["strategies"] if each["recommended"])
+        assert (best["strategy"], best["prefer"]) == ("rewind", prefer)
+        assert best["duplicates"][1] <= 300 + 10  # and one per worker
+    assert best["changes"][0]["after"]["last_subscriber_id"] == 0
+    assert best["missed"] == [0, 0]
+    assert best["would_mail"] == [len(people), len(people)]

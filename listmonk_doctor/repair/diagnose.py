@@ -103,7 +103,8 @@ def _diagnose(  # noqa: PLR0913 - what a diagnosis rests on
     whole, figures = figures, followup.narrowed(figures, known)
     examination = examine(figures, running=running, scanners=scanners, pipe=pipe, because=because)
     case = Case(figures, bounds(figures), examination.recipients)
-    setting = Setting(case, examination, prefer, app_stopped)
+    elsewhere = known.is_of is not None and known.is_of.settled is not None
+    setting = Setting(case, examination, prefer, app_stopped, elsewhere)
     found = with_followup(setting, known, options(setting), groups)
     told = replace(examination, happened=(*examination.happened, *followup.story(known)))
     said = followup.advised(known, advise(figures, examination, found))

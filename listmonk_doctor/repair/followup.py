@@ -214,6 +214,11 @@ def called(name: str) -> str:
 def story(known: Known) -> tuple[str, ...]:
     """Return what is to be said of the follow-ups of a campaign, one sentence each."""
     told = []
+    if known.is_of is not None and known.is_of.settled:
+        told.append(
+            "Do not set it to paused and press Start: it was settled, and has the lists of its original, which would "
+            "be mailed from its cursor on."
+        )
     for each in known.made:
         people = f"{len(each.people):,} people"
         if each.id is None:
@@ -244,12 +249,17 @@ def narrowed(figures: Figures, known: Known) -> Figures:
 def advised(known: Known, others: Sequence[str]) -> tuple[str, ...]:
     """Return what to do about the follow-ups of a campaign, then the other advice: with one, only what not to do."""
     told = _advice(known)
-    return (*told, *(each for each in others if not told or each.startswith("Do not")))
+    return (*told, *(each for each in others if not known.made or each.startswith("Do not")))
 
 
 def _advice(known: Known) -> list[str]:
     """Return what each follow-up of a campaign waits for."""
     told = []
+    if known.is_of is not None and known.is_of.settled:
+        told.append(
+            "Do not set it to paused and press Start: it was settled, and has the lists of its original, which would "
+            "be mailed from its cursor on."
+        )
     for each in known.made:
         if each.waiting:
             told.append(

@@ -29,7 +29,9 @@ class Target:
 def targets(case: Case) -> tuple[Target, ...]:
     """Return the rewinds of a campaign, none where there is nothing to go back for."""
     figures = case.figures
-    if not figures.started or settled(figures) or figures.counts_fetched or figures.campaign.sent == 0:
+    if not figures.started or settled(figures) or figures.counts_fetched:
+        return ()
+    if figures.ended and figures.campaign.sent == 0:
         return ()
     if figures.ended:
         return _after_the_end(figures) if figures.overwritten or figures.left_above <= figures.slack else ()

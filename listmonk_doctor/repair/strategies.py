@@ -47,12 +47,16 @@ LEVEL = ("lists-unchanged-while-sending", "never-started-over", "no-flush-lost-o
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the options depend on besides the figures: the examination, the preference, the operator's word."""
+    """What the options depend on besides the figures: the examination, the preference, the operator's word.
+
+    `elsewhere`: the figures are of other people than its lists hold (a settled follow-up), so Start has no price.
+    """
 
     case: Case
     examination: Examination
     prefer: Prefer
     app_stopped: bool
+    elsewhere: bool = False
 
 
 def _option(  # noqa: PLR0913  (an option has that many parts)
@@ -116,8 +120,8 @@ def options(setting: Setting) -> tuple[Option, ...]:
     campaign = setting.case.figures.campaign
     resumable = campaign.status == "cancelled" or (campaign.status == "paused" and _stretch_ahead(setting))
     if resumable or (campaign.status == "finished" and setting.examination.verdict != "complete"):
-        found.append(_resume(setting))
-    found += _rewinds(setting)
+        found += [] if setting.elsewhere else [_resume(setting)]
+    found += [] if setting.elsewhere else _rewinds(setting)
     if campaign.status == "scheduled":
         found.append(_unschedule(setting))
     if campaign.deleted_lists and campaign.status in ("draft", "scheduled", "running", "paused"):
