@@ -296,3 +296,21 @@ def test_a_campaign_that_was_killed_before_its_first_count_can_be_rewound(incide
     assert best["changes"][0]["after"]["last_subscriber_id"] == 0
     assert best["missed"] == [0, 0]
     assert best["would_mail"] == [len(people), len(people)]
+
+
+def test_a_first_start_without_a_relay_is_told_by_whom_it_would_skip(incident_db: Callable[..., str]) -> None:
+    """Nothing was sent and the cursor became a count (M2): Start would mail nobody twice, and skip the first people."""
+    dsn = incident_db("m2-backward-v5.0.3")
+    people = sorted(truth_of(dsn, "m2-backward-v5.0.3").now)
+    with psycopg.connect(dsn) as conn:
+        conn.execute("TRUNCATE bounces, campaign_views, link_clicks")
+        conn.execute(
+            "UPDATE campaigns SET sent = 0, to_send = %s, last_subscriber_id = %s WHERE id = 2", [people[9]] * 2
+        )
+    _, report = said("examine", str(CAMPAIGN), "--dsn", dsn)
+    assert f"{len(people) - 10:,} people would be mailed, and 10 below it" in report["advice"][0]
+    assert "second time" not in report["advice"][0]
+    best = next(each for each in report["strategies"] if each["recommended"])
+    assert best["strategy"] == "rewind"
+    assert best["changes"][0]["after"]["last_subscriber_id"] == 0
+    assert best["missed"] == [0, 0]

@@ -26,12 +26,15 @@ def _dont(figures: Figures, examination: Examination, options: tuple[Option, ...
     if not figures.cursor_trusted:
         mailed = len(figures.next_start_mails)
         by_hand = ", nor set it to paused by hand" if figures.ended else " as it is"
-        said.append(
-            f"Do not press Start{by_hand}: from this cursor {mailed:,} people would be mailed, many of them for the "
-            "second time."
-            if mailed
-            else "Do not press Start: the cursor does not show who was mailed."
-        )
+        skipped = figures.rank_by_dates(campaign.cursor) - campaign.sent
+        if mailed and skipped > 0:
+            harm = f"{mailed:,} people would be mailed, and {skipped:,} below it, not counted as sent, would be skipped"
+            said.append(f"Do not press Start{by_hand}: from this cursor {harm}.")
+        elif mailed:
+            harm = f"{mailed:,} people would be mailed, many of them for the second time"
+            said.append(f"Do not press Start{by_hand}: from this cursor {harm}.")
+        else:
+            said.append("Do not press Start: the cursor does not show who was mailed.")
     elif figures.ended and figures.left_above <= figures.slack:
         if examination.verdict != "complete" and behaves("cursor-overwritten", figures.settings.version):
             said.append("Do not set it to paused and press Start: nobody is left, and the cursor would be lost.")
