@@ -180,8 +180,12 @@ class Figures:
 
     @cached_property
     def started_over(self) -> bool:
-        """Whether more was counted than can lie below the cursor: it must have started over, or counted twice."""
-        if not self.can_start_over or self.counts_fetched or self.campaign.status == "finished":
+        """Whether more was counted than can lie below the cursor, and people are left above it.
+
+        It must have started over, counted twice, or been sent by two servers, of which the slower wrote its own last id
+        into the cursor at its end (M16).
+        """
+        if self.counts_fetched or (self.ended and self.left_above <= self.slack):
             return False
         high = self.cursor_rank.high + count_upto(self.audience.newcomers, self.campaign.cursor)
         return self.campaign.sent > high + self.slack
