@@ -110,12 +110,15 @@ class Figures:
 
     @cached_property
     def at_start(self) -> Range:
-        """How many people were in the audience at the start."""
+        """How many people were in the audience at the start; nobody above the ceiling was for certain."""
         if not self.started:
             return Range(0, 0)
         audience = self.audience
-        counted = self.campaign.to_send + len(audience.left_during) + len(audience.blocked_undated)
-        return Range(len(audience.sure), max(len(audience.members), counted))
+        # Not in to_send, if they were away when it was counted last: who left, and who may have come back since.
+        away = len(audience.left_during) + len(audience.blocked_undated) + len(audience.undated)
+        counted = self.campaign.to_send + away
+        below = count_upto(audience.sure, max(self.campaign.ceiling, self.campaign.cursor))
+        return Range(below, max(len(audience.members), counted))
 
     @cached_property
     def residual(self) -> int:
@@ -214,7 +217,7 @@ class Figures:
         if not (self.cursor_trusted and self.started) or (self.ended and not self.ends_early):
             return members & members.__class__()
         low = self.campaign.cursor
-        if not self.counts_fetched:
+        if behaves("clean-up-writes-cursor", self.versions):
             possible = self.audience.possible
             low = max(low, at_rank(possible, count_upto(possible, low) + self.slack))
         low = max(low, self.mailed_floor)
