@@ -9,6 +9,7 @@ from listmonk_doctor.diagnosis.account import settled
 from listmonk_doctor.diagnosis.candidates import candidates, in_hand, pinned, union
 from listmonk_doctor.diagnosis.idsets import between, upto
 from listmonk_doctor.diagnosis.report import Recipients
+from listmonk_doctor.listmonk.versions import behaves
 
 if TYPE_CHECKING:
     from pyroaring import BitMap
@@ -61,7 +62,7 @@ def _always(figures: Figures) -> tuple[str, ...]:
     From 3.0.0 on how far a count can be off follows from workers and rate; from 3.0.0 to 6.0.0 how often somebody may
     have been mailed has no bound.
     """
-    if figures.counts_fetched:
+    if not behaves("clean-up-writes-cursor", figures.versions):
         return ("lists-unchanged-while-sending",)
     over = ("never-started-over",) if figures.can_start_over else ()
     return ("same-batch-size", "lists-unchanged-while-sending", "no-flush-lost-or-doubled", *over)

@@ -64,10 +64,10 @@ def _known(figures: Figures, books: Account, verdict: Verdict) -> Sentences:
     elif verdict == "complete":
         agree = "Its counts agree."
         if figures.gap > figures.slack:
-            agree = f"Its gap of {figures.gap:,} is no more than the blocklisted people whom `to_send` counts."
+            agree = f"Its gap of {figures.gap:,} is no more than the blocklisted whom `to_send` counts."
         said.append(
-            f"{agree} Besides, only a 5-second count that was written twice (up to {figures.settings.flush:,} mails), or "
-            f"the {_people(figures.slack)} by which counts may be off, could hide anybody who was missed."
+            f"{agree} Besides, only a 5-second count that was written twice (up to {figures.settings.flush:,} mails), "
+            f"or the {_people(figures.slack)} by which counts may be off, could hide anybody who was missed."
         )
     elif not figures.can_start_over and books.lost.high:
         said.append(f"At most {_people(books.lost.high)} below the cursor were missed.")

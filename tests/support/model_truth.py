@@ -91,7 +91,7 @@ def contradicted(history: History) -> frozenset[str]:
         false.add("never-started-over")
     if sender.failed or campaign.unrenderable & campaign.audience_at_start:
         false.add("no-failures")
-    if campaign.doubled or campaign.unflushed:
+    if campaign.doubled or campaign.unflushed or campaign.late:
         false.add("no-flush-lost-or-doubled")
     return frozenset(false)
 
@@ -112,6 +112,7 @@ def truth_of(history: History) -> TruthOf:
         shifted=len(history.changed_while_sending | unseen(history)) * max(1, len(history.stops)),
         unseen=len(unseen(history)),
         doubled=sender.campaign.doubled,
+        workers=max(used.concurrency for used in history.used),
         noise=noise(history),
         mixed=lists.mixed() if sender.server.behaviour.one_list_decides else frozenset(),
         hangs=lists.gone and sender.server.behaviour.gone_list_fails,

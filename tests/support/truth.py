@@ -62,6 +62,8 @@ class TruthOf:
     """How many people came or went of whom nothing in the database tells."""
     doubled: int | None = None
     """How many mails were counted twice (None: as `sent` tells)."""
+    workers: int = 0
+    """The most workers that any of its settings had."""
     noise: int = 0
     """By how much workers and a flush were larger under former settings."""
     mixed: frozenset[int] = frozenset()
