@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from listmonk_doctor import __version__
-from listmonk_doctor.commands import checks, demo, examine, explain, history, repair, scan, undo
+from listmonk_doctor.commands import checks, demo, examine, explain, followup, history, repair, scan, undo, watch
 from listmonk_doctor.commands._options import EXIT_INTERRUPTED, STATE, Quiet, Verbose
 from listmonk_doctor.errors import UsageError
 
@@ -106,6 +106,7 @@ COMMANDS: Final[tuple[Callable[..., int | None], ...]] = (
     scan.scan,
     examine.examine,
     repair.repair,
+    watch.watch,
     undo.undo,
     history.history,
     explain.explain,
@@ -114,6 +115,11 @@ COMMANDS: Final[tuple[Callable[..., int | None], ...]] = (
 )
 for command in COMMANDS:
     app.command(command.__name__, cls=Treatment)(command)
+    if command is undo.undo:
+        tending = typer.Typer(help=followup.HELP, no_args_is_help=True, rich_markup_mode=None)
+        for each in followup.COMMANDS:
+            tending.command(each.__name__, cls=Treatment)(each)
+        app.add_typer(tending, name="follow-up")
 
 
 def main() -> None:

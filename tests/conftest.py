@@ -18,6 +18,7 @@ from listmonk_doctor.demo.player import SCAN_INTERVAL, Player, play
 from listmonk_doctor.demo.postgres import Server, throwaway
 from listmonk_doctor.demo.recording import FOLDER_VARIABLE, open_recording
 from tests.support.databases import Databases, IncidentDatabases
+from tests.support.table import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,3 +89,12 @@ def player() -> Callable[..., AbstractContextManager[Player]]:
         return play(dsn, open_recording(recording), interval=interval, schema=schema)
 
     return start
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the tables of what was said of the recordings and what was true, where those tests have run."""
+    ended = (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed"))
+    found = tables(each for report in ended for each in report.user_properties)
+    if found:
+        terminalreporter.section("recordings")
+        terminalreporter.write_line(found)

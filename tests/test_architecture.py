@@ -23,9 +23,9 @@ ROOMS: Final = {
     "evidence": frozenset({"listmonk", "database", "errors"}),
     "diagnosis": frozenset({"evidence", "timeline", "listmonk", "database", "errors"}),
     "repair": frozenset({"diagnosis", "listmonk", "database", "errors"}),
-    "render": frozenset({"repair", "diagnosis", "listmonk", "errors"}),
+    "render": frozenset({"repair", "diagnosis", "timeline", "listmonk", "errors"}),
     "demo": frozenset({"database", "errors"}),
-    "commands": frozenset({"render", "repair", "diagnosis", "listmonk", "database", "demo", "errors"}),
+    "commands": frozenset({"render", "repair", "diagnosis", "timeline", "listmonk", "database", "demo", "errors"}),
 }
 """Each room, and the rooms that it may import from."""
 ONLY_IN: Final = {

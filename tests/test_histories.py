@@ -74,7 +74,11 @@ def test_what_is_said_of_any_history_is_true(places: dict[str, psycopg.Connectio
 def ends_one_early(patch: pytest.MonkeyPatch) -> None:
     """Let every batch end one person before it does."""
     real = candidates._stretch
-    patch.setattr(candidates, "_stretch", lambda figures, first, last, because: real(figures, first, last - 1, because))
+    patch.setattr(
+        candidates,
+        "_stretch",
+        lambda figures, first, last, because, **more: real(figures, first, last - 1, because, **more),
+    )
 
 
 def forgets_the_queue(patch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,7 @@ COMMANDS = (
     ["scan", "-q"],
     ["examine", "2", "--ids", "--no-look"],
     ["repair", "2", "--no-look"],
+    ["repair", "2", "--strategy", "follow-up", "--no-look"],
     ["history"],
 )
 

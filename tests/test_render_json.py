@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
+import psycopg
 import pytest
 from typer.testing import CliRunner
 
@@ -17,6 +18,7 @@ from listmonk_doctor.diagnosis import scan
 from listmonk_doctor.diagnosis.catalogue import catalogue
 from listmonk_doctor.render import json_
 from tests.support.databases import IncidentDatabases
+from tests.support.followups import draft_of, sent
 from tests.support.schema_mutants import Mutant, described, mutants, places, written
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.support.databases import Databases
 
-COMMANDS = ("scan", "examine", "repair", "undo", "history", "checks", "explain")
+COMMANDS = ("scan", "examine", "repair", "undo", "follow-up", "history", "checks", "explain")
 RECORDINGS = (
     "seed-v4.1.0",
     "kill9-v6.2.0",
@@ -130,7 +132,7 @@ def test_a_run_and_its_undo_keep_the_contract(incident_db: Callable[[str], str],
 
 def test_checks_and_explain_keep_the_contract() -> None:
     """No database is needed."""
-    for arguments in (["checks"], ["explain", "LM101"]):
+    for arguments in (["checks"], ["explain", "LM101"], ["explain", "M1"]):
         result = CliRunner().invoke(app, [*arguments, "--format", "json"])
         assert result.exit_code == 0
         document = json.loads(result.stdout)
@@ -171,16 +173,50 @@ UNIONS = {
     "undone_by": "string null",
     "since": "string null",
     "before": "string null",
+    **{f"changes[].{when}.{at}": "string null" for when in ("before", "after") for at in ("created_at", "updated_at")},
 }
 """The keys that are now this, now that: a schema takes either."""
 OPTIONAL = {
-    f"changes[].{when}.{column}" for when in ("before", "after") for column in ("status", "last_subscriber_id", "sent")
-}
-"""The keys that may be missing: a change of a campaign's row names only the columns that change."""
+    f"changes[].{when}.{column}"
+    for when in ("before", "after")
+    for column in ("status", "last_subscriber_id", "sent", "description")
+} | {"changes[].after.subscriber_ids", "changes[].before.meta", "changes[].after.meta"}
+"""The keys that may be missing: a change of a campaign's row names only the columns that change, and lists have a
+description from 2.3.0 on; subscriptions a meta from 2.5.0 on; the people of a follow-up are named with --ids."""
+OF_FOLLOW_UPS = (
+    "name",
+    "type",
+    "optin",
+    "tags",
+    "description",
+    "rows",
+    "audience_of",
+    "copy_of",
+    "columns",
+    "content",
+    "files",
+    "subscriber_ids",
+)
+OF_LISTS = ("name", "type", "optin", "tags", "description", "rows")
+"""What the undo of a settle brings back."""
 NOT_SEEN = {
-    "repair": ("campaigns[].findings[].", "changes[].after.list_", "changes[].after.campaign_id", "changes[].after.id"),
-    "examine": ("changes[].after.list_", "changes[].after.campaign_id", "changes[].after.id"),
-    "undo": ("failed[].", "changes[].before.list_", "changes[].before.campaign_id", "changes[].before.id"),
+    "history": ("changes[].after.subscriber_ids", "changes[].before.subscriber_ids"),
+    "repair": (
+        "campaigns[].findings[].",
+        *(f"changes[].after.{name}" for name in ("list_id", "campaign_id", "id")),
+        *(f"changes[].before.{name}" for name in OF_FOLLOW_UPS),
+        "changes[].after.subscriber_ids",
+    ),
+    "examine": (
+        *(f"changes[].after.{name}" for name in ("list_id", "campaign_id", "id")),
+        *(f"changes[].before.{name}" for name in OF_FOLLOW_UPS),
+    ),
+    "undo": (
+        "failed[].",
+        "changes[].before.id",
+        *(f"changes[].after.{name}" for name in OF_FOLLOW_UPS if name not in OF_LISTS),
+        *(f"changes[].before.{name}" for name in ("subscriber_ids", "created_at", "meta", "uuid")),
+    ),
 }
 """What shares its shape with others but never occurs: a repair does not scan the campaigns that it is told and puts
 no list back, an undo runs no check and takes no list away."""
@@ -193,6 +229,42 @@ def break_one_check(patch: pytest.MonkeyPatch) -> None:
     broken = b"SELECT 1 / (id - id) FROM campaigns;\n"
     checks = tuple(each._replace(sql=broken) if each.code == "LM109" else each for each in catalogue())
     patch.setattr(scan, "catalogue", lambda: checks)
+
+
+def attach(dsn: str) -> None:
+    """Give campaign 2 an attachment."""
+    with psycopg.connect(dsn) as conn:
+        conn.execute("INSERT INTO media (uuid, filename, thumb) VALUES (gen_random_uuid(), 'menu.pdf', '')")
+        conn.execute("INSERT INTO campaign_media (campaign_id, media_id, filename) SELECT 2, id, filename FROM media")
+
+
+def tend(add: Callable[..., None], dsn: str, options: tuple[str, ...]) -> None:
+    """Make a follow-up of a campaign with two lists, refresh it, send it, settle it, and take it all back."""
+    with psycopg.connect(dsn) as conn:
+        conn.execute("INSERT INTO lists (uuid, name, type) VALUES (gen_random_uuid(), 'Second', 'public')")
+        conn.execute("INSERT INTO campaign_lists (campaign_id, list_id) SELECT 2, max(id) FROM lists")
+    add("repair of a follow-up", dsn, "2", "--strategy", "follow-up", *options)
+    draft = draft_of(dsn)
+    with psycopg.connect(dsn) as conn:
+        conn.execute("UPDATE subscribers SET status = 'blocklisted' WHERE id = %s", [min(draft.people)])
+    add("follow-up refresh", dsn, "refresh", "2")
+    add("follow-up refresh", dsn, "refresh", "2", *options)
+    add("follow-up refresh", dsn, "refresh", "2")
+    add("history of a refresh", dsn)
+    add("undo of a refresh", dsn)
+    sent(dsn, "kill9-v6.2.0", draft.id, {})
+    with psycopg.connect(dsn) as conn:
+        conn.execute(
+            "UPDATE subscriber_lists SET status = 'unsubscribed', updated_at = '2036-01-01Z'"
+            " WHERE list_id = %s AND subscriber_id = %s",
+            [draft.list_id, max(draft.people)],
+        )
+    add("follow-up settle", dsn, "settle", "2", "--remove-list")
+    add("follow-up settle", dsn, "settle", "2", "--remove-list", *options)
+    add("history of a settle", dsn)
+    add("undo of a settle", dsn)
+    add("undo of a settle", dsn, "--apply", "--yes")
+    add("history of a settle", dsn)
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +309,15 @@ def outputs(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> I
     add("history of lists", detached)
     add("undo of lists", detached, "--apply", "--yes")
     add("history of lists", detached)
-    for arguments in (["checks"], ["explain", "LM101"]):
+    followed = made("kill9-v6.2.0")
+    attach(followed)
+    add("examine of a follow-up", followed, "2", "--no-look")
+    add("repair of a follow-up", followed, "2", "--strategy", "follow-up", *options)
+    add("history of a follow-up", followed)
+    add("undo of a follow-up", followed, "--apply", "--yes")
+    add("history of a follow-up", followed)
+    tend(add, made("kill9-v6.2.0"), options)
+    for arguments in (["checks"], ["explain", "LM101"], ["explain", "M1"]):
         listed = CliRunner().invoke(app, [*arguments, "--format", "json"])
         printed[arguments[0]].append(json.loads(listed.stdout))
     yield printed

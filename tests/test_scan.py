@@ -24,7 +24,7 @@ from listmonk_doctor.listmonk.versions import parse
 from tests.support.seeds import CEILING, HEALTHY, PEOPLE, build, id_at, named, seed, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from listmonk_doctor.diagnosis.findings import ScanReport, Severity
     from listmonk_doctor.diagnosis.report import Examination
@@ -317,7 +317,7 @@ def _pages(dsn: str) -> tuple[int, int]:
 def examined(dsn: str, campaign: int) -> Examination:
     """Examine one campaign as the scan does."""
     with psycopg.connect(dsn, autocommit=True) as conn, snapshot(conn, schema="public") as cur:
-        return examine_closely(cur, (campaign,))[campaign]
+        return dict(examine_closely(cur, (campaign,)))[campaign]
 
 
 def finding(code: str, severity: Severity, campaign: int = 2) -> Finding:
@@ -400,14 +400,15 @@ def test_when_time_is_up_the_rest_keeps_its_severity(empty_db: str) -> None:
     calls: list[tuple[int, ...]] = []
     with psycopg.connect(empty_db, autocommit=True) as conn, snapshot(conn, schema="public") as cur:
 
-        def complete(cursor: Any, ids: tuple[int, ...]) -> Mapping[int, Examination]:
+        def complete(cursor: Any, ids: tuple[int, ...]) -> Iterator[tuple[int, Examination]]:
             calls.append(ids)
-            return {key: replace(seen, verdict="complete") for key, seen in examine_closely(cursor, ids).items()}
+            for campaign, seen in examine_closely(cursor, ids):
+                yield campaign, replace(seen, verdict="complete")
 
         looked = look_closer(cur, findings, complete, seconds=0)
-        assert calls == [tuple(range(111, 101, -1))]
-        assert {found.id for found in looked.findings if found.severity == "warning"} == {100, 101}
-        assert looked.warnings == ("2 of 12 suspected campaigns were not looked at more closely: time was up.",)
+        assert calls == [tuple(range(111, 99, -1))]
+        assert {found.id for found in looked.findings if found.severity == "info"} == {111}
+        assert looked.warnings == ("11 of 12 suspected campaigns were not looked at more closely: time was up.",)
         assert {found.severity for found in look_closer(cur, findings, complete).findings} == {"info"}
 
 
@@ -415,12 +416,11 @@ def test_a_closer_look_that_fails_is_reported(empty_db: str) -> None:
     """The findings stay as the checks have them, and the report says what could not be done."""
     findings = many(empty_db)
 
-    def refused(_cursor: Any, _ids: tuple[int, ...]) -> Mapping[int, Examination]:
+    def refused(_cursor: Any, _ids: tuple[int, ...]) -> list[tuple[int, Examination]]:
         raise DoctorError("It cannot be had.")
 
-    def cancelled(cursor: Any, _ids: tuple[int, ...]) -> Mapping[int, Examination]:
-        cursor.execute("SELECT pg_sleep(30)")
-        return {}
+    def cancelled(cursor: Any, _ids: tuple[int, ...]) -> Iterator[tuple[int, Examination]]:
+        yield from cursor.execute("SELECT pg_sleep(30)").fetchall()
 
     for deeper, because in ((refused, "It cannot be had."), (cancelled, "canceling statement")):
         report = scanned(empty_db, deeper=deeper, timeout=1.0)
@@ -439,7 +439,7 @@ def test_silent_rows_of_the_seeds_are_no_suspects(empty_db: str) -> None:
     build(empty_db, "v6.2.0")
     seed(empty_db, [*HEALTHY, silent(101, "finished", PEOPLE - 5, CEILING)])
 
-    def never(_cursor: Any, _ids: tuple[int, ...]) -> Mapping[int, Examination]:
+    def never(_cursor: Any, _ids: tuple[int, ...]) -> list[tuple[int, Examination]]:
         raise AssertionError
 
     assert scanned(empty_db, deeper=never).findings == ()

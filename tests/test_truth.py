@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,13 @@ from listmonk_doctor.database.snapshot import snapshot
 from listmonk_doctor.demo.recording import open_recording, recordings
 from listmonk_doctor.repair.diagnose import diagnose_in
 from tests.support.holding import assert_true
+from tests.support.sharp import assert_sharp, yardstick
+from tests.support.table import GROUPS, PRICES, group_row, price_rows
 from tests.support.truth import read_truth
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from listmonk_doctor.demo.recording import Recording
     from listmonk_doctor.repair.plan import Diagnosis
 
@@ -40,8 +45,12 @@ def diagnosed(conn: psycopg.Connection[Any], recording: Recording) -> dict[int, 
 
 
 @pytest.mark.parametrize(("name", "worse"), CASES)
-def test_what_is_said_of_each_recording_is_true(incident_db: Any, name: str, *, worse: bool) -> None:
-    """The truth lies inside every range and group of every campaign, and inside the price of every strategy."""
+def test_what_is_said_of_each_recording_is_true(
+    incident_db: Any, name: str, record_property: Callable[[str, Any], None], *, worse: bool
+) -> None:
+    """The truth lies inside every range, group and price of every campaign, and no more is unknown than has to be."""
+    groups: list[Any] = []
+    prices: list[Any] = []
     recording = open_recording(name)
     dsn = incident_db(name, worse=worse)
     loaded = incident_db.loaded(dsn)
@@ -50,8 +59,28 @@ def test_what_is_said_of_each_recording_is_true(incident_db: Any, name: str, *, 
         for campaign, diagnosis in diagnosed(conn, recording).items():
             truth = read_truth(conn, recording, campaign, worse=worse, shifted=shifted)
             assert_true(diagnosis, truth, recording.version)
+            assert_sharp(diagnosis.examination, truth, recording, yardstick(conn, recording, campaign, truth))
+            if diagnosis.examination.campaign.started_at:
+                groups.append(group_row(name, diagnosis, truth))
+                prices += price_rows(name, diagnosis, truth, recording.version)
+    if not worse:
+        record_property(GROUPS, groups)
+        record_property(PRICES, prices)
 
 
 def test_every_recording_is_here() -> None:
     """All recordings are there to be tried."""
     assert len(recordings()) == 39
+
+
+@pytest.mark.parametrize("name", recordings())
+def test_what_happened_is_never_ruled_out(incident_db: Any, name: str) -> None:
+    """No cause that was at work in a recording is ruled out for all of its campaigns; what never was is not proved."""
+    recording = open_recording(name)
+    seen = {found[0] for each in recording.incident["mechanisms"] if (found := re.match(r"M\d+", each))}
+    with psycopg.connect(incident_db(name), autocommit=True) as conn:
+        causes = [cause for said in diagnosed(conn, recording).values() for cause in said.examination.causes]
+    possible = {cause.code for cause in causes if cause.standing != "ruled-out"}
+    established = {cause.code for cause in causes if cause.standing == "established"}
+    assert seen <= possible
+    assert established <= seen | ({"M15"} if recording.version < "v3" else set())

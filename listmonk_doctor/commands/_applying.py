@@ -65,6 +65,7 @@ def show_and_write(  # noqa: PLR0913 - what was asked for
     undo_out: Path | None,
     yes: bool,
     app_stopped: bool,
+    recorded: Path | None = None,
 ) -> int:
     """Show the plans to a person, ask, write those that are not refused, and say what became of each."""
     plans = [each.plan for each in report.outcomes if each.plan is not None and not each.refused]
@@ -75,7 +76,7 @@ def show_and_write(  # noqa: PLR0913 - what was asked for
         return code_of(report)
     if people:
         confirm(_question(report, plans), yes=yes)
-    result = run(database, plans, undo_out=undo_out, app_stopped=app_stopped)
+    result = run(database, plans, undo_out=undo_out, app_stopped=app_stopped, recorded=recorded)
     done = told(report, result)
     print_report(done, output, database.again, brief=True)
     partly = bool(done.failed) or any(each.refused for each in done.outcomes)
@@ -91,24 +92,37 @@ def _question(report: RunReport, plans: Sequence[Plan]) -> str:
 class Reader:
     """Reads within the transaction of `apply` what a plan rests on."""
 
-    def __init__(self, database: Database, *, app_stopped: bool) -> None:
+    def __init__(self, database: Database, *, app_stopped: bool, recorded: Path | None = None) -> None:
         self.database = database
         self.app_stopped = app_stopped
+        self.recorded = recorded
 
     def _diagnosis(self, conn: Connection, plan: Plan) -> Diagnosis | None:
+        from listmonk_doctor.commands._recorded import heard
         from listmonk_doctor.repair.diagnose import diagnose_in
 
+        ids = [plan.campaign_id]
+        groups = plan.guards.get("follow_up", {}).get("groups") or None
         with conn.cursor() as cursor:
-            found = diagnose_in(cursor, [plan.campaign_id], server=None, app_stopped=self.app_stopped)
+            told = heard(cursor, ids, self.recorded) if self.recorded is not None else None
+            found = diagnose_in(
+                cursor, ids, server=None, app_stopped=self.app_stopped, recordings=told, groups=groups
+            )
         return found.get(plan.campaign_id)
 
     def reprice(self, conn: Connection, plan: Plan) -> Plan | None:
         """Make the plan anew from today's rows; None where its strategy is refused or gone."""
         from listmonk_doctor.commands import _undoing
         from listmonk_doctor.repair.diagnose import make_plan
+        from listmonk_doctor.repair.plan import TENDING
 
         if plan.undoes is not None:
             return _undoing.priced(conn, plan)
+        if plan.strategy in TENDING:
+            from listmonk_doctor.repair import tending
+
+            with conn.cursor() as cursor:
+                return tending.again(cursor, plan)
         said = self._diagnosis(conn, plan)
         option = said.option(plan.strategy, plan.prefer) if said else None
         if said is None or option is None or option.refusal:
@@ -129,11 +143,15 @@ def server_check(database: Database, *, app_stopped: bool) -> Any:
     from listmonk_doctor.listmonk.facts import read_campaigns
     from listmonk_doctor.listmonk.server import PERIOD, two_looks
     from listmonk_doctor.repair.gate import may_write
+    from listmonk_doctor.repair.plan import ROW_LEFT_ALONE, TENDING
 
     def check(conn: Connection, plan: Plan) -> None:
         with conn.cursor() as cursor:
             campaign = read_campaigns(cursor, [plan.campaign_id])[plan.campaign_id]
             now = cursor.execute("SELECT clock_timestamp()").fetchall()[0][0] or datetime.now(UTC)
+        left_alone = plan.strategy in TENDING or (plan.strategy in ROW_LEFT_ALONE and plan.undoes is not None)
+        if left_alone and (plan.strategy == "follow-up" or campaign.status != "cancelled"):
+            return  # a cancelled one may still drain, and its lists must not go meanwhile
         unschedule = plan.strategy == "unschedule" and plan.undoes is None
         if (
             unschedule
@@ -183,11 +201,12 @@ def run(
     *,
     undo_out: Path | None,
     app_stopped: bool,
+    recorded: Path | None = None,
 ) -> ApplyResult:
     """Apply plans as one run, and keep in mind for Ctrl-C that something may be written from here on."""
     from listmonk_doctor.repair.apply import apply
 
-    reader = Reader(database, app_stopped=app_stopped)
+    reader = Reader(database, app_stopped=app_stopped, recorded=recorded)
     STATE.written = IN_JOURNAL
     result = apply(
         database.conn,

@@ -73,6 +73,10 @@ Campaign = Annotated[
     str,
     typer.Argument(metavar="CAMPAIGN", help="Id, uuid, name, or a part of the name that is unique."),
 ]
+Recorded = Annotated[
+    Path | None,
+    typer.Option("--recorded", metavar="FILE", help="What `watch --record FILE` saw of it: narrows what is unknown."),
+]
 NoLook = Annotated[
     bool,
     typer.Option("--no-look", help="Do not wait 11 s for the second look at a server that sends."),

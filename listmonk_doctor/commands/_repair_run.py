@@ -36,6 +36,7 @@ class Request:
     campaign: str | None
     strategy: str | None
     prefer: Prefer | None
+    groups: tuple[str, ...] | None
     apply: bool
     yes: bool
     plan_out: Path | None
@@ -48,6 +49,7 @@ class Request:
     wait: bool
     allow_unknown_version: bool
     output: Format | None
+    recorded: Path | None = None
 
 
 def check(asked: Request, strategies: Sequence[str]) -> None:
@@ -86,6 +88,11 @@ def check(asked: Request, strategies: Sequence[str]) -> None:
             "",
         ),
         (accepts and not asked.reason, "Say why it is accepted.", 'Add --reason "...": it is kept in the journal.'),
+        (
+            asked.groups is not None and asked.strategy != "follow-up",
+            "--group goes with --strategy follow-up.",
+            "",
+        ),
         (not accepts and (asked.reason or asked.until), "--reason and --until go with --strategy accept.", ""),
     )
     for is_wrong, message, hint in wrong:
@@ -94,6 +101,26 @@ def check(asked: Request, strategies: Sequence[str]) -> None:
     if asked.apply:
         _applying.may_apply(asked.output, yes=asked.yes, saved=asked.plan is not None)
     moment(asked.until)
+
+
+def groups_of(text: str | None) -> tuple[str, ...] | None:
+    """Return the groups of people that were named. Raises UsageError for one that nobody can be chosen from."""
+    from listmonk_doctor.repair.followup_sql import GROUPS
+
+    if text is None:
+        return None
+    named = tuple(word.strip().replace("-", "_") for word in text.split(","))
+    wrong = next((name for name in named if name not in GROUPS), None)
+    if wrong is not None:
+        why = {
+            "reached": "The reached were mailed, by proof.",
+            "newcomers": "Newcomers were never to get this mail.",
+            "departed": "The departed may not be mailed any more.",
+        }
+        raise UsageError(
+            why.get(wrong, f'There is no group "{wrong}".'), hint=f"A follow-up may be for {', '.join(GROUPS)}."
+        )
+    return named
 
 
 def moment(text: str | None) -> str | None:
@@ -119,7 +146,7 @@ def run(asked: Request, where: Where) -> int:
             writable(database, allowed=asked.allow_unknown_version)
         made = _made(database, asked)
         if asked.sql:
-            return _print_sql(database, made, asked.undo_out)
+            return print_sql(database, made, asked.undo_out)
         if asked.plan_out is not None:
             _save(made.outcomes, asked.plan_out)
         plan_file = asked.plan_out or asked.plan
@@ -134,6 +161,7 @@ def run(asked: Request, where: Where) -> int:
             undo_out=place,
             yes=asked.yes,
             app_stopped=asked.app_stopped,
+            recorded=asked.recorded,
         )
 
 
@@ -152,7 +180,7 @@ def _made(database: Database, asked: Request) -> _repairing.Made:
         from listmonk_doctor.repair import planfile
 
         return _repairing.Made([_repairing.of_plan(each) for each in planfile.read(asked.plan)])
-    wanted = _repairing.Wanted(asked.strategy, asked.prefer, asked.reason, moment(asked.until))
+    wanted = _repairing.Wanted(asked.strategy, asked.prefer, asked.reason, moment(asked.until), asked.groups)
     return _repairing.outcomes(
         database,
         asked.campaign,
@@ -160,6 +188,7 @@ def _made(database: Database, asked: Request) -> _repairing.Made:
         exactly=asked.apply,
         wait=asked.wait,
         app_stopped=asked.app_stopped,
+        recorded=asked.recorded,
     )
 
 
@@ -172,7 +201,7 @@ def _save(made: list[Outcome], path: Path) -> None:
         planfile.write(plans, path)
 
 
-def _print_sql(database: Database, made: _repairing.Made, undo_out: Path | None) -> int:
+def print_sql(database: Database, made: _repairing.Made, undo_out: Path | None) -> int:
     """Print the scripts of the plans, and their undo: to a file if one is named, else where psql does not read on."""
     import uuid
 

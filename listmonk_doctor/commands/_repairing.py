@@ -11,6 +11,8 @@ from listmonk_doctor.commands._session import Database, diagnosed, found
 from listmonk_doctor.render.outcome import Outcome
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from listmonk_doctor.diagnosis.findings import NotRun
     from listmonk_doctor.repair.plan import Diagnosis, Option, Plan
 
@@ -41,6 +43,7 @@ class Wanted:
     prefer: str | None = None
     reason: str = ""
     until: str | None = None
+    groups: tuple[str, ...] | None = None
 
 
 def chosen(said: Diagnosis, wanted: Wanted) -> Option | None:
@@ -102,6 +105,7 @@ def outcomes(  # noqa: PLR0913 - what the command line says
     exactly: bool,
     wait: bool,
     app_stopped: bool,
+    recorded: Path | None = None,
 ) -> Made:
     """Return what a repair would do: to the campaign named, else to every suspect that has a recommended repair.
 
@@ -117,7 +121,15 @@ def outcomes(  # noqa: PLR0913 - what the command line says
     if not ids:
         return Made([], failed)
     prefer = wanted.prefer or DEFAULT_PREFER
-    said = diagnosed(database, ids, prefer=prefer, wait=wait, app_stopped=app_stopped)
+    said = diagnosed(
+        database,
+        ids,
+        prefer=prefer,
+        wait=wait,
+        app_stopped=app_stopped,
+        groups=wanted.groups,
+        recorded=recorded,
+    )
     made = [outcome(said[each], wanted) for each in ids if each in said]
     if campaign is not None:
         return Made(made)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from listmonk_doctor.commands._failures import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from listmonk_doctor.commands._session import Database
+    from listmonk_doctor.database.connection import Cursor
     from listmonk_doctor.diagnosis.catalogue import Check
     from listmonk_doctor.diagnosis.findings import Finding, NotRun, ScanReport
     from listmonk_doctor.diagnosis.report import Examination
@@ -31,10 +32,21 @@ def scanned(
         database.conn,
         schema=database.schema,
         timeout=database.timeout,
+        deeper=_closely,
         checks=checks,
         meanwhile=meanwhile,
     )
     return report._replace(findings=in_order(_accepted(database, report.findings)))
+
+
+def _closely(cur: Cursor, ids: tuple[int, ...]) -> Iterator[tuple[int, Examination]]:
+    """Examine suspects, and show on a terminal how far their subscriptions have been read."""
+    # Only for suspects: what is imported here, a scan without them starts without.
+    from listmonk_doctor.commands._progress import Bar
+    from listmonk_doctor.diagnosis.closer import examine_closely
+
+    with Bar() as bar:
+        yield from examine_closely(cur, ids, bar)
 
 
 def findings_of(database: Database, seen: Examination) -> ScanReport:

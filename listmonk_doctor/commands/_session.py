@@ -135,26 +135,41 @@ def found(database: Database, wanted: str, *, exactly: bool = False) -> Found:
         return find_campaign(cursor, wanted, exactly=exactly)
 
 
-def diagnosed(
+def diagnosed(  # noqa: PLR0913 - what the command line says
     database: Database,
     campaign_ids: Sequence[int],
     *,
     prefer: str,
     wait: bool = True,
     app_stopped: bool = False,
+    recorded: Path | None = None,
+    groups: Sequence[str] | None = None,
 ) -> dict[int, Diagnosis]:
-    """Look at the server and the campaigns' rows, then diagnose the campaigns in one snapshot."""
+    """Look at the server and the campaigns' rows, then diagnose the campaigns in one snapshot and one pass.
+
+    `recorded` is a recording of their progress. On a terminal a bar shows how far the pass has come, if it takes more
+    than a second. Raises UsageError or RefusedError where the recording cannot be used.
+    """
+    from listmonk_doctor.commands._progress import Bar
     from listmonk_doctor.database.snapshot import snapshot
     from listmonk_doctor.repair.diagnose import diagnose_in, with_former
 
     server = look(database, campaign_ids, wait=wait)
-    with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor:
+    with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor, Bar() as bar:
+        recordings = None
+        if recorded is not None:
+            from listmonk_doctor.commands._recorded import heard
+
+            recordings = heard(cursor, campaign_ids, recorded)
         said = diagnose_in(
             cursor,
             campaign_ids,
             server=server,
             prefer=cast("Prefer", str(prefer)),
             app_stopped=app_stopped,
+            recordings=recordings,
+            groups=groups,
+            progress=bar,
         )
     return {each: with_former(of, _former(database, of)) for each, of in said.items()}
 

@@ -22,6 +22,7 @@ def examine(  # noqa: PLR0913 - one per option
         opt.Prefer,
         typer.Option("--prefer", help="What is the lesser evil; the recommendation follows it."),
     ] = opt.Prefer.NO_DUPLICATES,
+    recorded: opt.Recorded = None,
     no_look: opt.NoLook = False,
     app_stopped: opt.AppStopped = False,
     fail_on: Annotated[
@@ -49,7 +50,14 @@ def examine(  # noqa: PLR0913 - one per option
     with opened(opt.Where(dsn, service, tuple(config or ()), schema, timeout)) as database:
         warn_if_newer(database)
         wanted = found(database, campaign)
-        said = diagnosed(database, [wanted.id], prefer=prefer, wait=not no_look, app_stopped=app_stopped)[wanted.id]
+        said = diagnosed(
+            database,
+            [wanted.id],
+            prefer=prefer,
+            wait=not no_look,
+            app_stopped=app_stopped,
+            recorded=recorded,
+        )[wanted.id]
         report = findings_of(database, said.examination)
         said = replace(said, examination=replace(said.examination, findings=report.findings))
         _print(said, report, output, database.again, ids=ids)

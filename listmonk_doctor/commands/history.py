@@ -64,6 +64,8 @@ def history(  # noqa: PLR0913 - one per option
 
 def as_row(entry: "Entry") -> dict[str, Any]:
     """Return one campaign of one run as the JSON has it; `state` is for people."""
+    from listmonk_doctor.render.changes import without_ids
+
     if entry.undoes is not None:
         state = f"took back {entry.undoes[:8]}"
     elif entry.undone_by is not None:
@@ -83,6 +85,9 @@ def as_row(entry: "Entry") -> dict[str, Any]:
         "undoes": entry.undoes,
         "undone_by": entry.undone_by,
         "undoable": entry.undoes is None and entry.undone_by is None,
-        "changes": list(entry.changes),
+        "changes": [
+            {**each, "before": without_ids(each["before"]), "after": without_ids(each["after"])}
+            for each in entry.changes
+        ],
         "state": state,
     }

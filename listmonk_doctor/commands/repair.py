@@ -8,7 +8,7 @@ import typer
 
 from listmonk_doctor.commands import _options as opt
 
-STRATEGIES = ("resume", "rewind", "unschedule", "detach-list", "accept")
+STRATEGIES = ("resume", "rewind", "follow-up", "unschedule", "detach-list", "accept")
 
 
 def repair(  # noqa: PLR0913 - one per option
@@ -21,6 +21,10 @@ def repair(  # noqa: PLR0913 - one per option
     prefer: Annotated[
         opt.Prefer | None,
         typer.Option("--prefer", help="What is the lesser evil (default: no-duplicates)."),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option("--group", metavar="NAMES", help="Whom a follow-up is for, as in unknown,never_fetched."),
     ] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Write what is shown.")] = False,
     yes: opt.Yes = False,
@@ -45,6 +49,7 @@ def repair(  # noqa: PLR0913 - one per option
         str | None,
         typer.Option("--until", metavar="DATE", help="Until when it is accepted, as in 2027-01-31."),
     ] = None,
+    recorded: opt.Recorded = None,
     app_stopped: opt.AppStopped = False,
     no_look: opt.NoLook = False,
     allow_unknown_version: opt.UnknownVersion = False,
@@ -69,6 +74,7 @@ def repair(  # noqa: PLR0913 - one per option
         campaign=campaign,
         strategy=strategy,
         prefer=prefer,
+        groups=_repair_run.groups_of(group),
         apply=apply,
         yes=yes,
         plan_out=plan_out,
@@ -78,6 +84,7 @@ def repair(  # noqa: PLR0913 - one per option
         reason=reason.strip(),
         until=until,
         app_stopped=app_stopped,
+        recorded=recorded,
         wait=not no_look,
         allow_unknown_version=allow_unknown_version,
         output=output,

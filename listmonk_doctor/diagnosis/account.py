@@ -41,10 +41,12 @@ def bounds(figures: Figures) -> Bounds:
     if figures.repaired:  # what it added was never sent, and whoever it set the cursor back for may count twice
         overcount += figures.repaired.added
         overcount += len(between(figures.audience.possible, figures.repaired.below, figures.repaired.floor))
-    if figures.counts_fetched or (figures.can_start_over and not settled(figures)):
+    if figures.counts_fetched or (figures.may_have_started_over and not settled(figures)):
         least = reached
     else:
         least = max(reached, campaign.sent - overcount - len(figures.newcomers_below))
+    proved = len(figures.proved_unmailed)
+    most = max(0, most - proved)
     least = min(least, most)
     members = fetched & audience.members
     departed = len(fetched & audience.departed) + figures.invisible
@@ -53,7 +55,7 @@ def bounds(figures: Figures) -> Bounds:
     if settled(figures):
         hidden = max(0, figures.gap) + overcount  # what M13 is taken to explain, and what a doubled flush may hide
         unmailed = min(unmailed, hidden + 2 * figures.slack + len(audience.undated))
-    return Bounds(Range(least, most), max(0, unmailed), overcount)
+    return Bounds(Range(least, most), max(0, unmailed, proved), overcount)
 
 
 def settled(figures: Figures) -> bool:
@@ -66,9 +68,7 @@ def settled(figures: Figures) -> bool:
         return False
     if figures.repaired and figures.repaired.missed > figures.slack:
         return False
-    hidden = max(0, len(figures.audience.sure) + len(figures.audience.left_during) - figures.campaign.to_send)
-    gap = figures.unexplained_gap
-    return 0 <= max(gap, 0) + hidden <= figures.slack and figures.gap >= 0 and figures.left_above <= figures.slack
+    return figures.shortfall <= figures.slack and figures.gap >= 0 and figures.left_above <= figures.slack
 
 
 def judge(figures: Figures) -> Verdict:
@@ -103,6 +103,7 @@ def account(figures: Figures, limits: Bounds) -> Account:
         copies += len(between(audience.possible, figures.repaired.below, figures.repaired.floor))
     tail_high = figures.left_above if figures.cursor_trusted else (0 if figures.ended else members_fetched)
     uncounted_low = -max(0, campaign.sent - len(audience.reached)) if figures.counts_fetched else -limits.overcount
+    proved = len(figures.proved_unmailed)
     return Account(
         audience_at_start=figures.at_start,
         audience_now=len(audience.now),
@@ -111,8 +112,8 @@ def account(figures: Figures, limits: Bounds) -> Account:
         mailed=limits.mailed,
         failed=Range(0, unsettled),
         departed_unmailed=Range(0, min(len(audience.departed) + figures.invisible, figures.at_start.high)),
-        in_flight=Range(0, min(unsettled, limits.unmailed) if waiting else 0),
+        in_flight=Range(proved if waiting else 0, max(proved, min(unsettled, limits.unmailed)) if waiting else 0),
         tail=Range(len(figures.tail & audience.sure), max(len(figures.tail), tail_high)),
-        lost=Range(0, limits.unmailed),
+        lost=Range(0 if waiting else proved, limits.unmailed),
         cursor_trusted=figures.cursor_trusted,
     )

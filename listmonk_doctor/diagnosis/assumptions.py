@@ -27,7 +27,9 @@ def _sentence(code: str, figures: Figures) -> str:
     settings, undated = figures.settings, len(figures.audience.blocked_undated)
     lists = "nobody joined, left or was blocklisted while it was being sent"
     if undated:
-        lists += f", and {undated:,} blocklisted people without a usable date were so before the start"
+        lists += f", {undated:,} blocklisted people without a usable date were so before the start"
+    if doubtful := figures.doubtful:
+        lists += f", {doubtful:,} whose subscription changed since were in the audience at the start"
     asleep = ", while it slept in the sliding window" if settings.paced_by_window else ""
     return {
         "same-batch-size": (

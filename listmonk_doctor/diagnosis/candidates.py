@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.diagnosis.idsets import at_rank, between, count_upto, upto
 from listmonk_doctor.diagnosis.report import Block
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from pyroaring import BitMap
 
     from listmonk_doctor.diagnosis.figures import Figures
+
+
+PROOFS_NEEDED: Final = 3
+"""How many proofs in a block narrow it."""
 
 
 def largest_hole(figures: Figures) -> int:
@@ -23,57 +27,102 @@ def largest_hole(figures: Figures) -> int:
     return max(0, min(short, figures.settings.one_stop))
 
 
+def short_by_dates(figures: Figures) -> int:
+    """Return how many people are short below the end of what was fetched, at most, if the lists were not changed.
+
+    Two counts bound it: the ranks by dates, and `to_send` less whoever is surely left above. Mails to newcomers are in
+    `sent`. Negative where more were counted than there were people: then `sent` is too high.
+    """
+    audience, campaign, end = figures.audience, figures.campaign, _end(figures)
+    by_dates = figures.rank_by_dates(end) + figures.rank_error[1]
+    by_count = campaign.to_send + len(audience.left_during) - len(between(audience.sure, end, campaign.ceiling))
+    return min(by_dates, by_count) - campaign.sent + len(figures.newcomers_below)
+
+
 def _end(figures: Figures) -> int:
     """Return the last id that may have been fetched."""
     return figures.campaign.cursor if figures.cursor_trusted else figures.campaign.ceiling
 
 
-def _stretch(figures: Figures, first_rank: int, last_rank: int, because: str) -> Block:
+def _stretch(figures: Figures, first_rank: int, last_rank: int, because: str, *, dated: bool = False) -> Block:
     """Return the block of ranks as ids, widened by everybody whose membership at the start is not certain.
 
     An id may lie at or above `first_rank` if its highest possible rank does, and at or below `last_rank` if its
-    lowest possible rank does.
+    lowest possible rank does. `dated`: the dates are taken at their word, and only their error widens it.
     """
     audience = figures.audience
     first = max(1, first_rank)
-    low = at_rank(audience.possible, first - figures.invisible)
     end = _end(figures)
-    high = at_rank(audience.sure, last_rank + 1) - 1 if last_rank < len(audience.sure) else end
+    if dated:
+        over, under = figures.rank_error
+        low, lasting, last = at_rank(audience.estimate, first - under), audience.estimate, last_rank + over
+    else:
+        low, lasting, last = at_rank(audience.possible, first - figures.invisible), audience.sure, last_rank
+    high = at_rank(lasting, last + 1) - 1 if last < len(lasting) else end
     low_id, high_id = max(low, 1), min(max(high, low), max(end, low))
     people = len(between(audience.members, low_id - 1, high_id))
-    return Block(low_id, high_id, first, last_rank, people, because)
+    block = Block(low_id, high_id, first, last_rank, people, because)
+    return _behind_proofs(figures, block) if dated else block
+
+
+def _behind_proofs(figures: Figures, block: Block) -> Block:
+    """Return a block without what its own proofs rule out.
+
+    What a stop loses is the end of the block, and single people up to the ragged front before that. So it begins
+    behind whoever is proved to have been mailed in the block, less the front. Two proofs may be false (a mail that was
+    forwarded, a test send that was opened late), the third from the end counts.
+    """
+    proofs = between(figures.audience.reached & figures.audience.possible, block.first_id - 1, block.last_id)
+    if len(proofs) < PROOFS_NEEDED:
+        return block
+    last = int(proofs[len(proofs) - PROOFS_NEEDED])
+    first = figures.rank_by_dates(last) - figures.settings.front - figures.rank_error[0] + 1
+    if first <= block.first_rank:
+        return block
+    low = max(block.first_id, at_rank(figures.audience.estimate, first))
+    people = len(between(figures.audience.members, low - 1, block.last_id))
+    because = f"{block.because}; {len(proofs):,} are proved to have been mailed in it" if block.because else ""
+    return Block(low, block.last_id, first, block.last_rank, people, because)
 
 
 def candidates(figures: Figures, at_most: int | None = None) -> tuple[Block, ...]:
-    """Return the blocks, in order of ids, that a stop may have lost; `at_most` people each, if that is known.
+    """Return the blocks, in order of ids, that a stop may have lost.
+
+    With `at_most` people each the dates are taken at their word (lists-unchanged-while-sending); without, the blocks
+    are as wide as undatable people can make them.
 
     For every boundary jB and for the end of what was fetched: the largest hole before it, with the ragged front of
     the workers. Assumes the batch size of today, no clean pause in mid batch, an audience that did not change while
     sending. No assumption about the number of stops is needed.
     """
+    if figures.watched:
+        return figures.watched.blocks
     hole = largest_hole(figures) if at_most is None else at_most
     if hole == 0:
         return ()
+    dated = at_most is not None
     batch, front = figures.settings.batch_size, figures.settings.front
     end = figures.rank_by_dates(_end(figures))
     boundaries = [*range(batch, end, batch), end]
     blocks = [
-        _stretch(figures, boundary - hole - front + 1, boundary, f"a batch ended at rank {boundary:,}")
+        _stretch(figures, boundary - hole - front + 1, boundary, f"a batch ended at rank {boundary:,}", dated=dated)
         for boundary in boundaries
         if boundary > 0
     ]
     if figures.can_start_over:
-        blocks.append(_skipped(figures))
+        blocks.append(_skipped(figures, dated=dated))
     filled = (block for block in blocks if block.people and block.last_rank > 0)
     return tuple(sorted(filled, key=lambda block: (block.first_id, block.last_id)))
 
 
-def _skipped(figures: Figures) -> Block:
+def _skipped(figures: Figures, *, dated: bool) -> Block:
     """Return the block that an overwritten cursor may have skipped: it ends at the last id <= to_send (M2)."""
     last_id = min(figures.campaign.to_send, figures.campaign.ceiling)
     last_rank = figures.rank_by_dates(last_id)
     short = max(0, figures.rank_by_dates(_end(figures)) - figures.campaign.sent) + len(figures.newcomers_below)
-    block = _stretch(figures, last_rank - short - figures.settings.front + 1, last_rank, "")
+    if dated:
+        short = max(0, short_by_dates(figures))
+    block = _stretch(figures, last_rank - short - figures.settings.front + 1, last_rank, "", dated=dated)
     return Block(
         block.first_id,
         max(block.last_id, last_id),
@@ -93,7 +142,7 @@ def in_hand(figures: Figures) -> Block | None:
         return None
     end = figures.rank_by_dates(figures.campaign.cursor)
     first = end - figures.ahead - figures.settings.front + 1
-    return _stretch(figures, first, end, "fetched and not counted as sent yet")
+    return _stretch(figures, first, end, "fetched and not counted as sent yet", dated=True)
 
 
 def pinned(figures: Figures) -> Block | None:
@@ -103,14 +152,14 @@ def pinned(figures: Figures) -> Block | None:
     Needs stopped-once, never-started-over, no-failures, no-flush-lost-or-doubled. None where the shortfall is more
     than one stop can lose, or nothing is short.
     """
-    if not (figures.overwritten and figures.ended):
+    if not (figures.overwritten and figures.ended) or figures.watched:
         return None
     end = figures.rank_by_dates(figures.campaign.ceiling)
     short = end - figures.campaign.sent
     if not 0 < short <= figures.settings.one_stop:
         return None
-    first = figures.campaign.sent + 1 - figures.settings.front - abs(figures.residual)
-    block = _stretch(figures, first, end, "the last batch had been fetched when the stop came")
+    first = figures.campaign.sent + 1 - figures.settings.front
+    block = _stretch(figures, first, end, "the last batch had been fetched when the stop came", dated=True)
     return Block(
         block.first_id,
         figures.campaign.ceiling,

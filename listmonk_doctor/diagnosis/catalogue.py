@@ -170,7 +170,9 @@ def find(code_or_name: str) -> Check:
     words = {word: check for check in catalogue() for word in (check.code.lower(), check.name)}
     close = difflib.get_close_matches(wanted, words, n=3, cutoff=_ALIKE)
     close += [name for name in words if len(wanted) > 3 and wanted in name and name not in close]  # noqa: PLR2004
-    meant = dict.fromkeys(f"{words[word].code} ({words[word].name})" for word in close[:3])
+    from listmonk_doctor.diagnosis.lexicon import near
+
+    meant = dict.fromkeys([*(f"{words[word].code} ({words[word].name})" for word in close[:3]), *near(wanted)])
     raise UsageError(
         f'There is no check "{code_or_name.strip()}".',
         hint=f"Did you mean {' or '.join(meant)}?" if meant else "`listmonk-doctor checks` lists them.",

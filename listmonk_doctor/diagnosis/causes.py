@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.diagnosis.account import settled
+from listmonk_doctor.diagnosis.candidates import short_by_dates
 from listmonk_doctor.diagnosis.idsets import between
 from listmonk_doctor.diagnosis.report import Cause
 from listmonk_doctor.listmonk.versions import BEHAVIOURS, behaves
@@ -39,7 +40,8 @@ def _lost(figures: Figures, live: Live) -> Judged:  # noqa: PLR0911 - one return
         return "ruled-out", f"{campaign.sent:,} sent of {campaign.to_send:,}: nobody is short"
     if figures.overwritten:
         return "consistent", f"{figures.gap:,} are short, and the cursor no longer shows where a stop came"
-    if figures.ahead <= figures.slack:
+    short = max(figures.ahead, short_by_dates(figures))
+    if short <= figures.slack:
         rank = figures.rank_by_dates(campaign.cursor)
         return "ruled-out", f"{campaign.sent:,} were sent and the cursor stands at rank {rank:,}: no hole below it"
     most = (
@@ -47,10 +49,20 @@ def _lost(figures: Figures, live: Live) -> Judged:  # noqa: PLR0911 - one return
         "was pressed before a Pause had drained"
     )
     if figures.ended:
-        return "consistent", f"{figures.ahead:,} below the cursor are not counted as sent; {most}"
+        return "consistent", f"{short:,} below the cursor are not counted as sent; {most}{_several(figures, short)}"
     if live_working(figures, live):
-        return "consistent", f"{figures.ahead:,} are fetched and not counted yet; if it is stopped now, they are lost"
-    return "consistent", f"{figures.ahead:,} are fetched and not counted as sent; {most}; a start now would skip them"
+        return "consistent", f"{short:,} are fetched and not counted yet; if it is stopped now, they are lost"
+    return "consistent", f"{short:,} are fetched and not counted as sent; {most}; a start now would skip them"
+
+
+def _several(figures: Figures, short: int) -> str:
+    """Say that one stop is not enough for what is short, where that is so; else nothing."""
+    settings = figures.settings
+    one = settings.one_stop + settings.flush
+    if short <= one:
+        return ""
+    stops = -(-short // one)
+    return f" and leave {settings.flush:,} uncounted, so it was stopped at least {stops} times, or mails failed too"
 
 
 def live_working(figures: Figures, live: Live) -> bool:
@@ -128,7 +140,9 @@ def _window(figures: Figures, live: Live) -> Judged:
         return "consistent", (
             f"a window of {figures.settings.window_rate:,} per {figures.settings.window_seconds:,.0f} s is set"
         )
-    return "ruled-out", "no sliding window holds it"
+    if figures.settings.window and figures.started and not settled(figures):
+        return "consistent", "a window is set, so it may have slept while it was sent; that by itself loses nobody"
+    return "ruled-out", "no sliding window holds it, and one by itself loses nobody"
 
 
 def _short(figures: Figures) -> int:
@@ -136,7 +150,8 @@ def _short(figures: Figures) -> int:
     if not figures.started or settled(figures):
         return 0
     gap = figures.unexplained_gap - (figures.left_above if figures.cursor_trusted else 0)
-    return max(gap if figures.ended else 0, figures.ahead, 0)
+    unseen = figures.ended or not figures.cursor_trusted
+    return max(gap if unseen else 0, figures.ahead, short_by_dates(figures), 0)
 
 
 def _failures(figures: Figures, _live: Live) -> Judged:
@@ -229,6 +244,9 @@ _TABLE: Final[tuple[tuple[str, str, str | None, Judge], ...]] = (
     ("M18", "spoiled-connection", "spoiled-connection", _spoiled),
 )
 """Code, name, the behaviour that a version must have (None: all versions), and the judge."""
+
+CAUSES: Final = tuple((code, name, behaviour) for code, name, behaviour, _ in _TABLE)
+"""Code, name and behaviour of every cause."""
 
 _HIDDEN_BY_REPAIR: Final = ("M1", "M2", "M9", "M10", "M17")
 """Causes whose marks a repair covers when it sets `sent` and the cursor."""

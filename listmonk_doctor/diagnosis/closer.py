@@ -9,19 +9,21 @@ from listmonk_doctor.diagnosis.findings import SEVERITIES, Finding, NotRun
 from listmonk_doctor.errors import ConnectionFailedError, DoctorError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TypeAlias
 
     from listmonk_doctor.database.connection import Cursor
+    from listmonk_doctor.diagnosis.chunks import Progress
     from listmonk_doctor.diagnosis.report import Examination
 
-    Deeper: TypeAlias = Callable[[Cursor, tuple[int, ...]], Mapping[int, Examination]]
-    """Examines campaigns in the scan's own snapshot, by id; one that is not there any more is left out."""
+    Deeper: TypeAlias = Callable[[Cursor, tuple[int, ...]], Iterable[tuple[int, Examination]]]
+    """Examines campaigns in the scan's own snapshot, in one pass, and gives one at a time in the order asked for.
+
+    One that is not there any more is left out.
+    """
 
 SECONDS: Final = 10.0
-"""For how long suspects are looked at, errors first; whoever is left keeps the severity of the check."""
-_AT_ONCE: Final = 10
-"""How many suspects are examined in one call: bounds what is in memory, and how late it is seen that time is up."""
+"""For how long suspects are examined once they are read, errors first; the rest keeps the severity of the check."""
 
 _PROVED_BY: Final[dict[str, Callable[[Examination], bool]]] = {
     "LM101": lambda seen: seen.verdict == "incomplete",
@@ -48,25 +50,28 @@ class Looked(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def examine_closely(cur: Cursor, ids: tuple[int, ...]) -> Mapping[int, Examination]:
-    """Examine campaigns in the cursor's transaction, without waiting: whether a pipe is open is not looked at."""
+def examine_closely(
+    cur: Cursor, ids: tuple[int, ...], progress: Progress | None = None
+) -> Iterator[tuple[int, Examination]]:
+    """Examine campaigns in the cursor's transaction, without waiting: whether a pipe is open is not looked at.
+
+    All are read in one pass, of which `progress` is told how far it has come.
+    """
     # This brings the bitmaps: only for suspects.
-    from listmonk_doctor.diagnosis.examine import examine, read_figures
+    from listmonk_doctor.diagnosis.examine import each_figures, examine
     from listmonk_doctor.listmonk.server import PERIOD
     from listmonk_doctor.listmonk.sessions import look_at
 
     look = look_at(cur, PERIOD)
-    return {
-        campaign: examine(
+    for figures in each_figures(cur, ids, progress=progress):
+        seen = examine(
             figures,
             running=look.running,
             scanners=look.servers(PERIOD),
             pipe="not-looked",
             because=look.because,
         )
-        for each in ids
-        for campaign, figures in read_figures(cur, [each]).items()
-    }
+        yield figures.campaign.id, seen
 
 
 def suspects(findings: Sequence[Finding]) -> tuple[int, ...]:
@@ -93,41 +98,44 @@ def look_closer(
     wanted = suspects(findings) if deeper is not None else ()
     if deeper is None or not wanted:
         return Looked(tuple(findings))
-    failed: tuple[NotRun, ...] = ()
-    warnings: tuple[str, ...] = ()
-    settled = list(findings)
-    began = time.monotonic()
-    for start in range(0, len(wanted), _AT_ONCE):
-        if start and time.monotonic() - began >= seconds:
-            left = len(wanted) - start
-            warnings = (f"{left} of {len(wanted)} suspected campaigns were not looked at more closely: time was up.",)
-            break
-        chunk = wanted[start : start + _AT_ONCE]
-        answer = _examined(cur, chunk, deeper)
-        if isinstance(answer, NotRun):
-            failed = (answer,)
-            break
-        settled = [settle(found, answer.get(found.id or 0)) for found in settled]
-    return Looked(tuple(settled), failed, warnings)
-
-
-def _examined(cur: Cursor, chunk: tuple[int, ...], deeper: Deeper) -> Mapping[int, Examination] | NotRun:
-    """Return what is seen of some campaigns, or why it cannot be seen; raise if the session is lost."""
     import psycopg
 
     from listmonk_doctor.database.failures import in_session
 
+    settled = list(findings)
+    failed: tuple[NotRun, ...] = ()
+    warnings: tuple[str, ...] = ()
     try:
-        return deeper(cur, chunk)
+        for done, (campaign, seen) in enumerate(_in_time(deeper(cur, wanted), seconds), start=1):
+            if seen is None:
+                left = len(wanted) - done + 1
+                told = f"{left} of {len(wanted)} suspected campaigns were not looked at more closely: time was up."
+                warnings = (told,)
+                break
+            settled = [settle(found, seen) if found.id == campaign else found for found in settled]
     except DoctorError as error:
         if isinstance(error, ConnectionFailedError):
             raise
-        return NotRun("examine", error.message)
+        failed = (NotRun("examine", error.message),)
     except psycopg.Error as error:
         explained = in_session(error, timeout=0, elapsed=0)
         if explained is None or isinstance(explained, ConnectionFailedError):
             raise
-        return NotRun("examine", explained.message)
+        failed = (NotRun("examine", explained.message),)
+    return Looked(tuple(settled), failed, warnings)
+
+
+def _in_time(examined: Iterable[tuple[int, Examination]], seconds: float) -> Iterator[tuple[int, Examination | None]]:
+    """Yield what comes for as long as `seconds` allow after the first; then, where one more came, its id and None."""
+    began: float | None = None
+    for campaign, seen in examined:
+        now = time.monotonic()
+        if began is None:
+            began = now
+        elif now - began >= seconds:
+            yield campaign, None
+            return
+        yield campaign, seen
 
 
 def settle(found: Finding, seen: Examination | None) -> Finding:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pyroaring import BitMap
 
     from listmonk_doctor.diagnosis.idsets import Audience
+    from listmonk_doctor.diagnosis.recorded import Recorded
     from listmonk_doctor.diagnosis.repaired import Repaired
     from listmonk_doctor.listmonk.campaign import Campaign
     from listmonk_doctor.listmonk.settings import Settings
@@ -30,7 +31,7 @@ class Figures:
     """One campaign's row, settings and audience, with what follows from them without any assumption.
 
     All ranks count people of the audience at the start. `now` is the database's clock, `repaired` what repairs that
-    still stand overwrote in the row.
+    still stand overwrote in the row, `recorded` what a recording of its progress says.
     """
 
     campaign: Campaign
@@ -38,6 +39,7 @@ class Figures:
     audience: Audience
     now: datetime
     repaired: Repaired | None = None
+    recorded: Recorded | None = None
 
     # -- what the versions do ------------------------------------------------------------------------------------
 
@@ -56,6 +58,22 @@ class Figures:
     def can_start_over(self) -> bool:
         """Whether the cursor may have been overwritten with a count while this was sent (3.0.0 to 6.0.0)."""
         return behaves("cursor-overwritten", self.versions)
+
+    @property
+    def watched(self) -> Recorded | None:
+        """The recording, where it covers everything from before the first batch until now; None elsewhere."""
+        return self.recorded if self.recorded is not None and self.recorded.complete else None
+
+    @cached_property
+    def proved_unmailed(self) -> BitMap:
+        """Members below what counts as never fetched of whom a recording proves that they were not mailed."""
+        found = self.recorded.not_mailed if self.recorded else self.audience.now - self.audience.now
+        return found - self.audience.reached - self.tail
+
+    @property
+    def may_have_started_over(self) -> bool:
+        """Whether people may have been mailed twice by an overwritten cursor: a complete recording tells."""
+        return self.can_start_over if self.watched is None else self.watched.started_over
 
     @cached_property
     def cut_first(self) -> bool:
@@ -99,6 +117,12 @@ class Figures:
             return max(0, self.gap - self.blocked_now) if self.gap > 0 else self.gap
         return self.gap
 
+    @cached_property
+    def shortfall(self) -> int:
+        """The unexplained gap, and whoever was in the audience without being counted in the last `to_send`."""
+        counted = len(self.audience.sure) + len(self.audience.left_during)
+        return max(0, self.unexplained_gap) + max(0, counted - self.campaign.to_send)
+
     # -- ranks ---------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -127,6 +151,24 @@ class Figures:
         if behaves("to-send-counts-blocklisted", self.versions):
             estimate += len(upto(self.audience.blocked_undated, self.campaign.ceiling))
         return self.campaign.to_send - estimate
+
+    @cached_property
+    def doubtful(self) -> int:
+        """People counted into the audience at the start although their dates leave it open.
+
+        Subscriptions that changed since; with a double opt-in list whoever left as well, as confirming has no date.
+        """
+        double = any(entry.optin == "double" for entry in self.campaign.lists)
+        return len(self.audience.undated) + (len(self.audience.left) if double else 0)
+
+    @cached_property
+    def rank_error(self) -> tuple[int, int]:
+        """By how much a rank by dates may be (too high, too low) if the dates and lists are as is assumed.
+
+        Too low by people whom the dates do not show (deleted since); too high where `to_send` is short of the dates by
+        more than left while it was sent.
+        """
+        return max(0, -self.residual - len(self.audience.left_during)), max(0, self.residual)
 
     def rank(self, last: int) -> Range:
         """Return how many of the audience at the start have an id <= last, whatever the undatable people were."""

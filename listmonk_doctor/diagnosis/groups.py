@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from listmonk_doctor.diagnosis.account import settled
-from listmonk_doctor.diagnosis.candidates import candidates, in_hand, pinned, union
+from listmonk_doctor.diagnosis.candidates import candidates, in_hand, pinned, short_by_dates, union
 from listmonk_doctor.diagnosis.idsets import between, upto
+from listmonk_doctor.diagnosis.recorded import narrowed
 from listmonk_doctor.diagnosis.report import Recipients
 from listmonk_doctor.listmonk.versions import behaves
 
@@ -41,12 +42,17 @@ def group(figures: Figures) -> Grouping:
     if figures.repaired:
         left, more = _left_by_repair(figures, rest)
         unknown, codes = unknown | left, (*codes, *more)
+    not_mailed = nobody
+    if figures.recorded:
+        told = narrowed(figures.recorded, rest, unknown, codes, blocks)
+        unknown, codes, blocks, not_mailed = told.unknown, told.codes, told.blocks, told.not_mailed
+        never, rest = never | told.never, rest - told.never - told.not_mailed
     unknown |= rest & audience.undated
     presumed = rest - unknown
     recipients = Recipients(
         reached=reached,
         failed=nobody,
-        not_mailed=nobody,
+        not_mailed=not_mailed,
         never_fetched=never,
         presumed_reached=presumed,
         unknown=unknown,
@@ -64,7 +70,7 @@ def _always(figures: Figures) -> tuple[str, ...]:
     """
     if not behaves("clean-up-writes-cursor", figures.versions):
         return ("lists-unchanged-while-sending",)
-    over = ("never-started-over",) if figures.can_start_over else ()
+    over = ("never-started-over",) if figures.may_have_started_over else ()
     return ("same-batch-size", "lists-unchanged-while-sending", "no-flush-lost-or-doubled", *over)
 
 
@@ -86,28 +92,30 @@ def _left_by_repair(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[str, 
 def _unknown(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[Block, ...], tuple[str, ...]]:
     """Return who of the rest cannot be told, the candidates behind it, and the assumptions behind the others.
 
-    Where nobody is short below the cursor, only those whom the counters' noise or an arbitrary subscription (M12) may
-    hide are unknown. Where somebody is, few or many, the candidate blocks are; up to 3.0.0 boundaries count people who
-    cannot be mailed, and nothing narrower than everybody is said.
+    Where nobody is short below the cursor, only those whom the counters' noise may hide are unknown (an arbitrary
+    subscription, M12, leaves somebody short). Where somebody is, few or many, the candidate blocks are; up to 3.0.0
+    boundaries count people who cannot be mailed, the order inside a batch is not known, and nothing narrower than
+    everybody is said.
     """
-    always = ("lists-unchanged-while-sending", "no-failures", "no-flush-lost-or-doubled")
-    mixed = figures.audience.mixed if figures.cut_first and len(figures.campaign.lists) > 1 else rest - rest
-    unsure = (rest - figures.fetched_surely) | mixed
+    always = ["lists-unchanged-while-sending", "no-failures", "no-flush-lost-or-doubled"]
     if figures.counts_fetched:
         return rest, (), ()
     if pin := pinned(figures):
+        mixed = figures.audience.mixed if figures.cut_first and len(figures.campaign.lists) > 1 else rest - rest
         return rest & (union(figures, (pin,)) | mixed), (pin,), ("stopped-once", *always)
     if not figures.cursor_trusted:
         return rest, (), ()
-    level = settled(figures) or figures.ahead >= -figures.slack
-    short = figures.ahead + max(0, figures.residual)  # whom no date shows any more may hide as many who were lost
-    if short <= 0 and level:
-        return rest & unsure, (), always
+    noise = rest - figures.fetched_surely
+    short = figures.shortfall if settled(figures) else short_by_dates(figures)
+    if short < -figures.slack:  # more was counted than there were people: as much may hide a hole
+        always.remove("no-flush-lost-or-doubled")
+        short += figures.settings.flush
+    if short <= 0:
+        return rest & noise, (), tuple(always)
     if figures.cut_first:
         return rest, (), ()
-    few = short if 0 < short <= figures.slack else None
-    blocks = candidates(figures, few)
+    blocks = candidates(figures, min(short, figures.settings.one_stop))
     if hand := in_hand(figures):
         blocks = (*blocks, hand)
     codes = ("same-batch-size", "no-clean-pause-in-mid-batch", *always)
-    return rest & (union(figures, blocks) | unsure), blocks, codes
+    return rest & (union(figures, blocks) | noise), blocks, codes

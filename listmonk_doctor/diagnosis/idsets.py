@@ -1,35 +1,16 @@
 """Owns the id sets of one campaign: who is in its audience, who was, who is proved to have been mailed.
 
-Ids travel packed and live in Roaring bitmaps only; no list of ids is ever made of Python numbers.
+Ids live in Roaring bitmaps only; no list of ids is ever made of Python numbers.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
-from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
 
 from pyroaring import BitMap
-
-from listmonk_doctor.database import sqlfiles
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from psycopg import Cursor
-
-    from listmonk_doctor.listmonk.campaign import Campaign
-
-
-def unpack(packed: bytes | None) -> BitMap:
-    """Return the ids of a packed column (4 bytes each, network order; None: no rows)."""
-    ids = array("I")
-    ids.frombytes(packed or b"")
-    if sys.byteorder == "little":
-        ids.byteswap()
-    return BitMap(ids)
 
 
 def upto(ids: BitMap, last: int) -> BitMap:
@@ -60,7 +41,7 @@ def at_rank(ids: BitMap, rank: int) -> int:
     return int(ids[min(rank, len(ids)) - 1])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Audience:
     """A campaign's audience in sets of subscriber ids, by listmonk's rules and by what dates are worth.
 
@@ -75,6 +56,8 @@ class Audience:
     mixed       of those now, people with another subscription on these lists that is not eligible
     fetchable   whoever counts when a version before 4.0.0 cuts a batch (empty for later versions)
     reached     proved to have been mailed by bounces, views or clicks after the start
+
+    What follows from these sets is worked out once: it is asked for at each of a thousand batch boundaries.
     """
 
     now: BitMap
@@ -89,22 +72,22 @@ class Audience:
     fetchable: BitMap
     reached: BitMap
 
-    @property
+    @cached_property
     def members(self) -> BitMap:
         """In the audience today and, for certain or perhaps, at the start."""
         return self.sure | self.undated
 
-    @property
+    @cached_property
     def departed(self) -> BitMap:
         """Perhaps in the audience at the start, and not today (deleted people are in no set)."""
         return self.left | self.blocked_since | self.blocked_undated
 
-    @property
+    @cached_property
     def possible(self) -> BitMap:
         """Everybody visible who may have been in the audience at the start."""
         return self.members | self.departed
 
-    @property
+    @cached_property
     def estimate(self) -> BitMap:
         """The audience at the start if every date is taken at its word."""
         return self.members | self.left | self.blocked_since
@@ -115,48 +98,6 @@ class Audience:
         if sys.byteorder == "little":
             ids.byteswap()
         return hashlib.sha256(ids.tobytes()).hexdigest()
-
-
-def read_audience(cur: Cursor[Any], campaign: Campaign, *, now: datetime, batch_cut_first: bool) -> Audience:
-    """Read the id sets of one campaign in one pass over its lists' subscriptions.
-
-    `now` stands in for the start of a campaign that never started. `batch_cut_first` asks for `fetchable`
-    (versions before 4.0.0). listmonk's rules of the audience are the same from 2.0.0 to 6.2.0.
-    """
-    start = campaign.started_at or now
-    end = max(campaign.updated_at or now, start)
-    lists = [entry.list_id for entry in campaign.lists if entry.list_id is not None]
-    double = [entry.list_id for entry in campaign.lists if entry.optin == "double"]
-    regular = campaign.type == "regular"
-    values = {
-        "lists": lists,
-        "double": double,
-        "regular": regular,
-        "wanted": "confirmed" if regular else "unconfirmed",
-        "start": start,
-        "end": end,
-        "fetchable": batch_cut_first,
-        "campaign": campaign.id,
-    }
-    cur.execute(sqlfiles.read("audience/subscriptions.sql"), values)
-    sure, undatable, joined, left_since, left_during, never, fetchable = map(unpack, cur.fetchone() or ())
-    cur.execute(sqlfiles.read("audience/blocklisted.sql"), values)
-    blocked, blocked_since, blocked_during = map(unpack, cur.fetchone() or ())
-    cur.execute(sqlfiles.read("audience/evidence.sql"), values)
-    (reached,) = map(unpack, cur.fetchone() or ())
-    return classify(
-        sure=sure,
-        undatable=undatable,
-        joined=joined,
-        left_since=left_since,
-        left_during=left_during,
-        never=never,
-        fetchable=fetchable,
-        blocked=blocked,
-        blocked_since=blocked_since,
-        blocked_during=blocked_during,
-        reached=reached,
-    )
 
 
 def classify(  # noqa: PLR0913  (one argument per class of the pass)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pyroaring import BitMap
 
     from listmonk_doctor.diagnosis.findings import Finding
+    from listmonk_doctor.diagnosis.recorded import Recorded
     from listmonk_doctor.listmonk.campaign import Campaign
     from listmonk_doctor.listmonk.settings import Settings
 
@@ -129,5 +130,6 @@ class Examination:
     unknowable: tuple[str, ...]
     findings: tuple[Finding, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    recorded: Recorded | None = None
     ahead: int = 0
     """People between those counted as sent and the cursor, by the dates: more than a flush were not all mailed."""

@@ -16,7 +16,7 @@ from listmonk_doctor.listmonk.sessions import look_at
 from listmonk_doctor.listmonk.versions import NEWEST_KNOWN, OLDEST_READ, SCAN_SECONDS, Version, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from psycopg import Error
 
@@ -154,7 +154,7 @@ def _recovered(cur: Cursor, error: Error, began: float) -> str:
     return (error.diag.message_primary or str(error) or type(error).__name__).splitlines()[0]
 
 
-def examine_closely(cur: Cursor, ids: tuple[int, ...]) -> Mapping[int, Examination]:
+def examine_closely(cur: Cursor, ids: tuple[int, ...]) -> Iterable[tuple[int, Examination]]:
     """Examine suspects; what that needs is imported only where there are any."""
     from listmonk_doctor.diagnosis.closer import examine_closely as closely
 

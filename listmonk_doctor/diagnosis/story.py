@@ -54,9 +54,13 @@ def _known(figures: Figures, books: Account, verdict: Verdict) -> Sentences:
     gone = len(figures.audience.reached - figures.audience.members)
     said = [
         f"{books.audience_at_start} people were in the audience at the start; {books.audience_now:,} are today.",
+        *_moved(figures),
         f"{len(figures.audience.reached):,} are proved to have been mailed by bounces, views or clicks"
         + (f"; {gone:,} of them have left since." if gone else "."),
     ]
+    if above := figures.proofs_above_cursor:
+        worth = "so the cursor is not believed" if above > figures.slack else "as few as the counters' noise may hide"
+        said.append(f"{_people(above)} above the cursor are proved to have been mailed, {worth}.")
     if len(figures.tail):
         said.append(f"{_people(len(figures.tail))} above the cursor were surely never fetched.")
     if figures.counts_fetched:
@@ -76,11 +80,41 @@ def _known(figures: Figures, books: Account, verdict: Verdict) -> Sentences:
     return tuple(said)
 
 
+def _moved(figures: Figures) -> Sentences:
+    """Say how the audience changed since the start, as far as dates tell; nothing where nobody moved."""
+    audience = figures.audience
+    moved = [
+        f"{count:,} {what}"
+        for count, what in (
+            (len(audience.newcomers), "joined"),
+            (len(audience.left), "unsubscribed or fell out of its lists"),
+            (len(audience.blocked_since), "were blocklisted"),
+            (len(audience.undated), "changed their subscription (confirmed it, perhaps) and are in the audience now"),
+        )
+        if count
+    ]
+    if not moved:
+        return ()
+    return (f"Since the start, by their dates: {'; '.join(moved)}.",)
+
+
+def _worth(figures: Figures) -> str:
+    """Say what `sent` is worth for this campaign."""
+    flush = figures.settings.flush
+    limit = f"up to {flush:,} mails (5 s at full rate)"
+    return (
+        f"`sent` is exact to {figures.slack:,} on a clean end. Each hard stop leaves {limit} out of it, and a count "
+        "that was added twice makes it as much too high: it bounds how many were missed, and never says who."
+    )
+
+
 def _unknowable(figures: Figures, books: Account, verdict: Verdict) -> Sentences:
     if not figures.started:
         return ()
     audience = figures.audience
     said = []
+    if not figures.counts_fetched and verdict != "complete":
+        said.append(_worth(figures))
     if books.lost.high and verdict != "complete":
         since = f" since {figures.campaign.started_at:%Y-%m-%d %H:%M} UTC" if figures.campaign.started_at else ""
         said.append(
@@ -92,8 +126,13 @@ def _unknowable(figures: Figures, books: Account, verdict: Verdict) -> Sentences
             f"{_people(len(audience.blocked_undated))} on its lists are blocklisted without a usable date: whether "
             "they were so at the start cannot be told."
         )
+    if audience.undated:
+        said.append(
+            f"{_people(len(audience.undated))} changed their subscription since: nothing dates a confirmation, so "
+            "whether they were in the audience at the start is open."
+        )
     if figures.invisible:
         said.append(f"Up to {_people(figures.invisible)} of the audience at the start may have been deleted since.")
-    if figures.can_start_over and verdict != "complete":
+    if figures.may_have_started_over and verdict != "complete":
         said.append("Whether an earlier overwritten cursor made it start over cannot be seen in the row.")
     return tuple(said)

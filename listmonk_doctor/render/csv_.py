@@ -7,6 +7,7 @@ import io
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from listmonk_doctor.render import changes
 from listmonk_doctor.render.strip import GROUPS
 from listmonk_doctor.render.text import clean, value
 
@@ -129,10 +130,10 @@ def _changes(report: RunReport) -> Iterator[list[Any]]:
         tail = [each.applied, each.refused or None]
         for change in each.changes:
             key = " ".join(f"{name}={value(of)}" for name, of in change.key.items())
-            before, after = change.before or {}, change.after or {}
+            before, after = changes.sides(change)
             for column in dict.fromkeys([*before, *after]):
-                old = value(before[column]) if column in before else None
-                new = value(after[column]) if column in after else None
+                old = changes.cell(before[column]) if column in before else None
+                new = changes.cell(after[column]) if column in after else None
                 yield [*head, change.table, key, column, old, new, *tail]
         if not each.changes:
             yield [*head, None, None, None, None, None, *tail]

@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
+from listmonk_doctor.render.changes import without_ids
+from listmonk_doctor.render.json_recorded import recorded
 from listmonk_doctor.render.text import mask, ranges, utc
 
 if TYPE_CHECKING:
@@ -52,16 +54,16 @@ ACCOUNT: Final = (
 Object = dict[str, Any]
 
 
-def _plain(data: Any) -> Any:
+def plain(data: Any) -> Any:
     """Return data as JSON has it: moments as ISO 8601 UTC, tuples as lists, addresses in strings masked."""
     if isinstance(data, str):
         return mask(data)
     if isinstance(data, datetime):
         return utc(data)
     if isinstance(data, dict):
-        return {str(key): _plain(each) for key, each in data.items()}
+        return {str(key): plain(each) for key, each in data.items()}
     if isinstance(data, list | tuple):
-        return [_plain(each) for each in data]
+        return [plain(each) for each in data]
     if data is None or isinstance(data, bool | int | float):
         return data
     return mask(str(data)) if not isinstance(data, PurePath) else str(data)
@@ -69,7 +71,7 @@ def _plain(data: Any) -> Any:
 
 def dumps(document: Mapping[str, Any]) -> str:
     """Return the document as indented JSON in ASCII, with a line break at its end."""
-    return json.dumps(_plain(dict(document)), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+    return json.dumps(plain(dict(document)), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
 
 
 def _head(command: str) -> Object:
@@ -141,12 +143,13 @@ def recipients(people: Recipients, *, ids: bool) -> Object:
     return {name: {"count": len(each), "ids": ranges(each) if ids else None} for name, each in groups.items()}
 
 
-def change(each: Change) -> Object:
-    """Return one row's change."""
-    return {"table": each.table, "key": each.key, "before": each.before, "after": each.after}
+def change(each: Change, *, ids: bool = False) -> Object:
+    """Return one row's change, or that of many rows alike; the ids of their people only if `ids`."""
+    before, after = (each.before, each.after) if ids else (without_ids(each.before), without_ids(each.after))
+    return {"table": each.table, "key": each.key, "before": before, "after": after}
 
 
-def option(each: Option) -> Object:
+def option(each: Option, *, ids: bool = False) -> Object:
     """Return a strategy with its price."""
     hoped = each.presumably
     presumably = hoped and {
@@ -160,13 +163,14 @@ def option(each: Option) -> Object:
         "recommended": each.recommended,
         "allowed_now": each.allowed_now,
         "because": each.because,
-        "changes": [change(one) for one in each.changes],
+        "changes": [change(one, ids=ids) for one in each.changes],
         "missed": list(each.missed),
         "duplicates": list(each.duplicates),
         "newcomers": list(each.newcomers),
         "would_mail": list(each.would_mail),
         "presumably": presumably,
         "refused": each.refusal or None,
+        "groups": list(each.groups),
     }
 
 
@@ -182,7 +186,7 @@ def diagnosis(said: Diagnosis, *, ids: bool) -> Object:
         "causes": [cause(each) for each in seen.causes],
         "assumptions": [each.sentence for each in seen.assumptions],
         "recipients": recipients(seen.recipients, ids=ids),
-        "strategies": [option(each) for each in said.options],
+        "strategies": [option(each, ids=ids) for each in said.options],
         "assumption_codes": [each.code for each in seen.assumptions],
         "pipe_because": seen.pipe_because,
         "listmonk": {"version": seen.version, "running": seen.running},
@@ -205,22 +209,25 @@ def diagnosis(said: Diagnosis, *, ids: bool) -> Object:
 def examine(said: Diagnosis, report: ScanReport | None = None, *, ids: bool = False) -> Object:
     """Return the whole of `examine`; `report` tells which checks did not run."""
     checks = {"skipped": not_run(report.skipped), "failed": not_run(report.failed)} if report else {}
-    return {**_head("examine"), **diagnosis(said, ids=ids), **checks}
+    recording = {"recorded": recorded(said.examination.recorded, ids=ids)}
+    return {**_head("examine"), **diagnosis(said, ids=ids), **recording, **checks}
 
 
-def _outcome(outcome: Outcome, *, ids: bool) -> Object:
+def _outcome(outcome: Outcome, command: str, *, ids: bool) -> Object:
     """Return one campaign of a repair or an undo: what `examine` says, where it was asked, and what was done."""
     if outcome.diagnosis is not None:
         said = diagnosis(outcome.diagnosis, ids=ids)
     else:
         said = {"campaign": {"id": outcome.campaign_id, "name": outcome.campaign_name}}
-        if outcome.plan is not None and outcome.plan.undoes:
+        if outcome.plan is not None and outcome.plan.undoes is not None:
             said = {"advice": list(outcome.advice), **said}
+        elif command == "follow-up":
+            said = {"advice": list(outcome.plan.notes if outcome.plan else outcome.advice), **said}
     done: Object = {
         "strategy": outcome.strategy,
         "prefer": outcome.prefer,
         "applied": outcome.applied,
-        "changes": [change(each) for each in outcome.changes],
+        "changes": [change(each, ids=ids) for each in outcome.changes],
         "refused": outcome.refused or None,
         "price": dict(outcome.plan.price) if outcome.plan else None,
         "lasts_seconds": [round(each, 1) for each in outcome.lasts] if outcome.lasts else None,
@@ -229,15 +236,16 @@ def _outcome(outcome: Outcome, *, ids: bool) -> Object:
 
 
 def run(report: RunReport, *, ids: bool = False) -> Object:
-    """Return the whole of `repair` or `undo`."""
+    """Return the whole of `repair` or `undo`, or of `follow-up`, whose two commands share one schema."""
+    command = report.command.partition(" ")[0]
     return {
-        **_head(report.command),
+        **_head(command),
         "run": report.run,
         "of_run": report.of_run,
         "applied": report.applied,
         "undo_file": report.undo_file,
         "plan_file": report.plan_file,
-        "campaigns": [_outcome(each, ids=ids) for each in report.outcomes],
+        "campaigns": [_outcome(each, command, ids=ids) for each in report.outcomes],
         "failed": not_run(report.failed),
     }
 

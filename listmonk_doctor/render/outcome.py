@@ -49,7 +49,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """A whole run: `command` is "repair" or "undo", `run` its id in the journal (None for a dry run).
+    """A whole run: `command` is as it was typed ("repair", "undo", "follow-up settle").
+
+    `run` is its id in the journal (None for a dry run).
 
     `of_run` is the run that an undo takes back; `undo_file` the script that was written beside the journal.
     """

@@ -101,7 +101,7 @@ def _causes(seen: Examination) -> doc.Document:
     )
     items = tuple(f"{each.code} {each.name}, {standing[each.standing]}: {each.because}" for each in likely)
     ruled_out = ", ".join(each.code for each in seen.causes if each.standing == "ruled-out")
-    blocks: list[doc.Block] = [doc.Heading("Causes")]
+    blocks: list[doc.Block] = [doc.Heading("Causes", "`listmonk-doctor explain M1` says what one does")]
     blocks += doc.lines(items or ("None of the known causes fits the figures.",))
     if ruled_out:
         blocks.append(doc.Lines((f"Ruled out: {ruled_out}",), tone="dim"))
@@ -149,6 +149,8 @@ def _candidates(seen: Examination) -> doc.Document:
     )
     more = len(seen.candidates) - MOST_BLOCKS
     note = "a stop loses one stretch that ends where a batch ended; which of these, the row alone does not say"
+    if seen.recorded is not None and seen.recorded.complete:
+        note = "what each recorded death of the sender can have lost, at most"
     blocks: list[doc.Block] = [
         doc.Heading("Where people may be missing", note),
         doc.Table(("people", "subscriber ids", "places in the audience", "why"), rows, frozenset({0})),

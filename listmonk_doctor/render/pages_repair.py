@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from listmonk_doctor.listmonk.versions import behaves, parse
 from listmonk_doctor.render import document as doc
 from listmonk_doctor.render import pages_examine as examined
-from listmonk_doctor.render.text import clean, counted, lasting, shorten, value, when
+from listmonk_doctor.render.changes import cell, heading, sides
+from listmonk_doctor.render.text import clean, counted, lasting, shorten, when
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,14 +24,12 @@ LEFT_ALONE = "Nothing has been changed."
 
 def _diff(change: Change) -> doc.Diff:
     """Return one row's change, column by column."""
-    key = ", ".join(f"{name} = {value(of)}" for name, of in change.key.items())
-    kind = "add a row" if change.before is None else "remove the row" if change.after is None else "change the row"
-    before, after = change.before or {}, change.after or {}
+    before, after = sides(change)
     rows = tuple(
-        (name, value(before[name]) if name in before else None, value(after[name]) if name in after else None)
+        (name, cell(before[name]) if name in before else None, cell(after[name]) if name in after else None)
         for name in dict.fromkeys([*before, *after])
     )
-    return doc.Diff(f"{change.table}: {kind} where {key}", rows)
+    return doc.Diff(heading(change), rows)
 
 
 def changes(outcome: Outcome) -> doc.Document:
@@ -184,6 +183,12 @@ def outcome_page(outcome: Outcome, now: datetime, again: str = "", *, undo: bool
     return (*blocks, *_saved_price(outcome), *_run(outcome, now), *_notes(outcome))
 
 
+def _draft(outcome: Outcome) -> str:
+    """Return the name of the draft that a follow-up made; "" for other repairs."""
+    made = (change.after for change in outcome.changes if change.table == "campaigns" and change.before is None)
+    return next((clean(row["name"]) for row in made if row), "") if outcome.strategy == "follow-up" else ""
+
+
 def _after(report: RunReport, again: str) -> doc.Document:
     """Return what to do once something was written."""
     done = [each for each in report.outcomes if each.applied]
@@ -193,10 +198,16 @@ def _after(report: RunReport, again: str) -> doc.Document:
     if report.command == "repair" and mails:
         names = ", ".join(str(each.campaign_id) for each in mails)
         steps.append(f"Open campaign {names} in listmonk and press Start; nobody is mailed before.")
+    steps += [
+        f'Open the draft "{made}" in listmonk, see that it is what you want, run `listmonk-doctor follow-up refresh '
+        f"{each.campaign_id}{again}`, and press Start on the draft; nobody is mailed before."
+        for each in done
+        if report.command == "repair" and (made := _draft(each))
+    ]
     if report.undo_file:
         steps.append(f"The undo is also kept as a script: {report.undo_file}")
     blocks += doc.lines(steps)
-    if report.command == "repair" and report.run:
+    if report.command != "undo" and report.run:
         blocks.append(
             doc.Command(f"listmonk-doctor undo {report.run}{again}", "takes this run back; shows the price first")
         )
@@ -210,6 +221,8 @@ def _dry(report: RunReport, again: str) -> doc.Document:
         return ()
     if report.command == "undo":
         text = f"listmonk-doctor undo {report.of_run} --apply{again}"
+    elif report.command != "repair":
+        text = f"listmonk-doctor {report.command} {able[0].campaign_id} {_removing(able[0])}--apply{again}"
     elif report.plan_file:
         text = f"listmonk-doctor repair --plan {report.plan_file} --apply{again}"
     else:
@@ -222,6 +235,12 @@ def _dry(report: RunReport, again: str) -> doc.Document:
     )
 
 
+def _removing(one: Outcome) -> str:
+    """Return the switch of a settle that removes the list."""
+    asked = one.plan is not None and one.plan.guards.get("follow_up", {}).get("remove_list")
+    return "--remove-list " if asked else ""
+
+
 def _selected(able: list[Outcome]) -> str:
     """Return the arguments that choose one campaign and its strategy again; several need none."""
     if len(able) != 1:
@@ -231,8 +250,9 @@ def _selected(able: list[Outcome]) -> str:
         return f"{one.campaign_id} "
     prefer = f"--prefer {one.prefer} " if one.prefer else ""
     reason = f"--reason {shlex.quote(one.plan.reason)} " if one.plan and one.plan.reason else ""
+    groups = f"--group {','.join(one.option.groups)} " if one.option is not None and one.option.groups else ""
     until = f"--until {one.plan.guards['until']} " if one.plan and one.plan.guards.get("until") else ""
-    return f"{one.campaign_id} --strategy {one.strategy} {prefer}{reason}{until}"
+    return f"{one.campaign_id} --strategy {one.strategy} {prefer}{groups}{reason}{until}"
 
 
 def run(report: RunReport, now: datetime, again: str = "") -> doc.Document:
@@ -241,6 +261,10 @@ def run(report: RunReport, now: datetime, again: str = "") -> doc.Document:
         known = ", as far as could be checked" if report.failed else ""
         return (doc.Heading("Nothing to repair", f"no campaign has a repair that can be recommended{known}"),)
     blocks: list[doc.Block] = []
+    if report.command.startswith("follow-up") and not any(each.plan for each in report.outcomes):
+        (one,) = report.outcomes
+        name = f'campaign {one.campaign_id} "{shorten(clean(one.campaign_name), examined.NAME_WIDTH)}"'
+        return (doc.Heading("Nothing to change", name), *doc.lines(one.advice))
     if len(report.outcomes) > 1:
         together = counted(len(report.outcomes), "campaign")
         blocks.append(doc.Heading(f"{together}, one transaction each", f"run {report.run}" if report.run else ""))

@@ -133,10 +133,9 @@ def checks(rows: Sequence[Mapping[str, Any]]) -> doc.Document:
 
 
 def explain(row: Mapping[str, Any]) -> doc.Document:
-    """Return one check's own explanation: a paragraph "What it finds: ..." becomes a part under that heading."""
-    blocks: list[doc.Block] = [
-        doc.Heading(f"{row['code']} {row['name']}", f"severity {row['severity']}, {row['versions']}"),
-    ]
+    """Return a check's or a cause's explanation: a paragraph "What it finds: ..." becomes a part under that heading."""
+    severity = f"severity {row['severity']}, " if "severity" in row else ""
+    blocks: list[doc.Block] = [doc.Heading(f"{row['code']} {row['name']}", f"{severity}{row['versions']}")]
     for part in str(row["text"]).split("\n\n"):
         paragraph = " ".join(part.split())
         title, colon, rest = paragraph.partition(": ")

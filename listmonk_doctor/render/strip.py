@@ -36,7 +36,7 @@ GROUPS: Final[dict[str, Look]] = {
     ),
     "failed": Look("failed", "listmonk or the relay says that the hand-over failed", "x", "x", "bad"),
     "never_fetched": Look("never fetched", "not mailed: the cursor never got so far", "\u00b7", ".", "warn"),
-    "not_mailed": Look("not mailed", "not mailed: a complete record says so", "o", "o", "warn"),
+    "not_mailed": Look("not mailed", "not mailed: a complete record or a recording says so", "o", "o", "warn"),
     "unknown": Look("unknown", "the figures cannot say whether they got it", "\u2591", "?", "bad"),
     "newcomers": Look("newcomers", "eligible now, not when the campaign started", "+", "+", "dim"),
     "departed": Look("departed", "in the audience at the start, not now", "-", "-", "dim"),

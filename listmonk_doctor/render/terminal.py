@@ -17,6 +17,8 @@ from listmonk_doctor.render.text import clean, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self, TextIO
 
 STYLES: Final[dict[doc.Tone, str]] = {
     "plain": "",
@@ -164,6 +166,49 @@ def _draw(block: doc.Block, *, blocks: bool) -> RenderableType:  # noqa: PLR0911
             return _command(block)
 
 
+class Screen:
+    """A page that is drawn anew in place while something is watched; a context manager.
+
+    It writes to `stream`, a terminal. What rich's own thread would do is not needed: it draws when it is told to.
+    """
+
+    def __init__(self, stream: TextIO, environ: Mapping[str, str]) -> None:
+        """Take the terminal; nothing is drawn yet."""
+        from rich.live import Live
+
+        coloured = colour(environ, live=True)
+        self._environ = environ
+        self._console = Console(
+            file=stream,
+            force_terminal=True,
+            no_color=not coloured,
+            color_system="standard" if coloured else None,
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
+        self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+
+    def __enter__(self) -> Self:
+        """Begin to draw."""
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the last page standing."""
+        self._live.stop()
+
+    def show(self, page: doc.Document) -> None:
+        """Draw a page in the place of the one before."""
+        drawn = render(page, self._environ, self._console.width, live=True)
+        self._live.update(Text.from_ansi(drawn.rstrip("\n")), refresh=True)
+
+
 def render(page: doc.Document, environ: Mapping[str, str], width: int | None = None, *, live: bool = True) -> str:
     """Return the page as text for a terminal `width` columns wide (COLUMNS beats it), with ANSI colours or none.
 
@@ -186,3 +231,26 @@ def render(page: doc.Document, environ: Mapping[str, str], width: int | None = N
         )
     drawn_text: str = target.file.getvalue()  # type: ignore[attr-defined]
     return "".join(f"{line.rstrip()}\n" for line in drawn_text.split("\n")[:-1])
+
+
+class Meter:
+    """A bar on stderr that shows how far something has come; it draws itself, and is gone when it stops."""
+
+    def __init__(self, text: str, done: int, total: int) -> None:
+        """Begin to draw."""
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+        shown = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        what = TextColumn("{task.description}", markup=False)
+        columns = (what, BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=shown, transient=True, redirect_stdout=False, redirect_stderr=False)
+        self._task = self._bar.add_task(text, total=total, completed=done)
+        self._bar.start()
+
+    def show(self, done: int, total: int) -> None:
+        """Show that so much of so much is done."""
+        self._bar.update(self._task, completed=done, total=total)
+
+    def stop(self) -> None:
+        """Clear the line."""
+        self._bar.stop()

@@ -129,15 +129,10 @@ def lasting(seconds: float) -> str:
 
 
 def ranges(ids: BitMap) -> str:
-    """Return the ids as ascending ranges, both ends included: "1000-1050,1063"; "" for no ids.
+    """Return the ids as ascending ranges, both ends included: "1000-1050,1063"; "" for no ids."""
+    from listmonk_doctor.diagnosis.ranges import ranges as text_of  # no page of a scan needs it
 
-    A range's first id is one whose predecessor is missing, its last one whose successor is missing: two set
-    operations find them all, so that the time depends on the number of ranges, not of ids.
-    """
-    firsts, lasts = ids - ids.shift(1), ids - ids.shift(-1)
-    return ",".join(
-        [str(first) if first == last else f"{first}-{last}" for first, last in zip(firsts, lasts, strict=True)],
-    )
+    return text_of(ids)
 
 
 def some_ranges(ids: BitMap, most: int = 4) -> str:

@@ -21,6 +21,9 @@ MAY_CHANGE: Final[Mapping[str, frozenset[str]]] = {
     "rewind": frozenset({"status", "last_subscriber_id", "sent"}),
     "unschedule": frozenset({"status"}),
     "detach-list": frozenset({"status"}),
+    "follow-up": frozenset(),
+    "follow-up-refresh": frozenset(),
+    "follow-up-settle": frozenset(),
 }
 """The columns of `campaigns` that a strategy may change; `detach-list` may also remove a row of `campaign_lists`."""
 LIST_COLUMNS: Final = frozenset({"id", "campaign_id", "list_id", "list_name"})
@@ -56,14 +59,22 @@ def check(plan: Plan) -> None:
     if not plan.changes and plan.strategy != "accept":
         refuse(f"{plan.strategy} would change nothing")
     seen: set[str] = set()
+    tending = plan.strategy.startswith("follow-up")
+    if tending:
+        from listmonk_doctor.repair import followup_allowed
+
+        followup_allowed.check(plan)
     for change in plan.changes:
-        if change.table == "campaigns":
+        if tending:
+            pass
+        elif change.table == "campaigns":
             _check_campaign(plan, change)
         elif change.table == "campaign_lists":
             _check_list(plan, change)
         else:
             refuse(f"the table {change.table!r} is none that a plan may change")
-        row = canonical([change.table, dict(change.key)])
+        many = (change.before or change.after or {}).get("subscriber_ids") if tending else None
+        row = canonical([change.table, dict(change.key), many])
         if row in seen:
             refuse("it changes one row twice")
         seen.add(row)

@@ -27,7 +27,19 @@ from listmonk_doctor.errors import (
     RefusedError,
     UsageError,
 )
-from listmonk_doctor.repair import allowed, guards, journal, refusals, script, statements, undo
+from listmonk_doctor.repair import (
+    allowed,
+    followup_sql,
+    followup_undo,
+    guards,
+    journal,
+    refusals,
+    script,
+    statements,
+    undo,
+)
+from listmonk_doctor.repair.opening import opening
+from listmonk_doctor.repair.plan import ROW_LEFT_ALONE
 from listmonk_doctor.repair.undofile import UndoFile
 
 if TYPE_CHECKING:
@@ -35,7 +47,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from psycopg.sql import Composed
     from psycopg.types.json import Jsonb
 
     from listmonk_doctor.database.connection import Connection
@@ -46,12 +57,8 @@ if TYPE_CHECKING:
     CheckServer = Callable[[Connection, Plan], None]
     ReadAudience = Callable[[Connection, Plan], Mapping[str, Any]]
 
-LOCK_TIMEOUT: Final = "2s"
-IDLE_TIMEOUT: Final = "30s"
-"""A doctor that froze must not hold a lock for ever."""
-STATEMENT_TIMEOUT: Final = "120s"
 WRITING_TIMEOUT: Final = "5s"
-"""Once the row is locked, listmonk waits for it."""
+"""Once the row is locked, listmonk waits for it; but not for one that stays as it is, and that nobody is sending."""
 _UNKNOWN: Final = "The connection broke while campaign {} was being committed: whether it was written is not known."
 
 
@@ -166,7 +173,7 @@ def _transaction(conn: Connection, plan: Plan, job: _Job) -> None:
 
     kept = job.undo_file.scripts
     try:
-        conn.execute(_opening(job.schema))
+        conn.execute(opening(job.schema))
         _inside(conn, plan, job)
     except BaseException:
         with contextlib.suppress(psycopg.Error):
@@ -185,23 +192,6 @@ def _transaction(conn: Connection, plan: Plan, job: _Job) -> None:
     except psycopg.Error:
         job.undo_file.take_back(kept)
         raise
-
-
-def _opening(schema: str) -> Composed:
-    """Return the statements that open the transaction, for one round trip; all settings end with it."""
-    from psycopg import sql
-
-    return sql.SQL(
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {lock};"
-        " SET LOCAL idle_in_transaction_session_timeout = {idle}; SET LOCAL statement_timeout = {statement};"
-        " SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL TimeZone = 'UTC';"
-        " SET LOCAL DateStyle = 'ISO'; SET LOCAL search_path = {schema}, pg_temp"
-    ).format(
-        lock=sql.Literal(LOCK_TIMEOUT),
-        idle=sql.Literal(IDLE_TIMEOUT),
-        statement=sql.Literal(STATEMENT_TIMEOUT),
-        schema=sql.Identifier(schema),
-    )
 
 
 def _inside(conn: Connection, plan: Plan, job: _Job) -> None:
@@ -227,8 +217,8 @@ def _inside(conn: Connection, plan: Plan, job: _Job) -> None:
     before = _lock(conn, plan, job, seen)
     for change in plan.changes:
         touched = conn.execute(statements.statement(change, job.schema)).rowcount
-        if touched != 1:
-            raise DriftError(f"The row of {change.table} is not as the plan saw it.", hint=refusals.again(plan))
+        if touched != followup_sql.expected(change):
+            raise DriftError(f"{followup_sql.why(change)}.", hint=refusals.again(plan))
     after = _verified(conn, plan, job, before)
     row_before, row_after = (sql.Literal(_json(row)) for row in (before, after))
     conn.execute(
@@ -268,6 +258,7 @@ def _surroundings(conn: Connection, plan: Plan, job: _Job) -> list[str]:
     """Compare lists, settings and version with what the plan saw."""
     lists = guards.read_lists(conn, job.schema, plan.campaign_id)
     return [
+        *followup_undo.obstacles(conn, plan),
         *guards.lists_differences(plan, lists),
         *guards.settings_differences(plan, *guards.read_settings(conn, job.schema)),
     ]
@@ -288,6 +279,7 @@ def _price_again(conn: Connection, plan: Plan, job: _Job) -> None:
             f"Campaign {plan.campaign_id}: {plan.strategy} can no longer be defended as it was planned.",
             hint=refusals.again(plan),
         )
+    _stop_if(followup_undo.moved(plan, anew), plan)
     if statements.changes_text(anew, job.schema) != statements.changes_text(plan, job.schema):
         raise DriftError(
             f"Campaign {plan.campaign_id}: the same repair would change other columns or values now.",
@@ -300,9 +292,12 @@ def _lock(conn: Connection, plan: Plan, job: _Job, seen: Row) -> Row:
     """Lock the campaign's row, and compare it and the settings once more; from here on listmonk may be waiting."""
     from psycopg import sql
 
-    conn.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(WRITING_TIMEOUT)))
+    if plan.strategy not in ROW_LEFT_ALONE:
+        conn.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(WRITING_TIMEOUT)))
     columns = guards.changed_columns(plan)
     row = guards.read_row(conn, job.schema, plan.campaign_id, changed=columns, lock=bool(plan.changes))
+    for lock in followup_sql.locks(plan):
+        conn.execute(lock)
     _stop_if(guards.row_differences(plan, row) + _surroundings(conn, plan, job), plan)
     assert row is not None  # noqa: S101 - a missing row is a difference
     if plan.changes and guards.still(plan) and row.xmin != seen.xmin:

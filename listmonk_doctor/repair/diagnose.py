@@ -7,9 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from listmonk_doctor.diagnosis.account import bounds
-from listmonk_doctor.diagnosis.examine import examine, read_figures
+from listmonk_doctor.diagnosis.examine import each_figures, examine, read_figures
 from listmonk_doctor.listmonk.campaign import PROGRESS_COLUMNS
+from listmonk_doctor.listmonk.facts import read_campaigns
+from listmonk_doctor.repair import followup
 from listmonk_doctor.repair.advice import advise
+from listmonk_doctor.repair.followup_facts import read_known
+from listmonk_doctor.repair.followup_option import with_followup
 from listmonk_doctor.repair.plan import Diagnosis, Plan
 from listmonk_doctor.repair.pricing import Case
 from listmonk_doctor.repair.strategies import Setting, options
@@ -19,29 +23,45 @@ if TYPE_CHECKING:
 
     from psycopg import Cursor
 
+    from listmonk_doctor.diagnosis.chunks import Progress
     from listmonk_doctor.diagnosis.figures import Figures
+    from listmonk_doctor.diagnosis.recorded import Heard
     from listmonk_doctor.diagnosis.report import Examination, Pipe
     from listmonk_doctor.listmonk.campaign import Campaign
     from listmonk_doctor.listmonk.server import ServerState
+    from listmonk_doctor.repair.followup_facts import Known
     from listmonk_doctor.repair.journal import Former
     from listmonk_doctor.repair.plan import Option, Prefer
 
 
-def diagnose_in(
+def diagnose_in(  # noqa: PLR0913 - what a diagnosis rests on
     cur: Cursor[Any],
     campaign_ids: Sequence[int],
     *,
     server: ServerState | None,
     prefer: Prefer = "no-duplicates",
     app_stopped: bool = False,
+    recordings: Mapping[int, Heard] | None = None,
+    groups: Sequence[str] | None = None,
+    progress: Progress | None = None,
 ) -> dict[int, Diagnosis]:
     """Diagnose campaigns in the cursor's own transaction, by id; ids that do not exist are left out.
 
-    `server` is what the looks at the scanner and the row versions said (None: nobody looked).
+    `server` is what the looks at the scanner and the row versions said (None: nobody looked), `recordings` by id what
+    recordings of the progress mean. `groups` are the groups of people that a follow-up is asked for (None: those that
+    can be defended best). `progress` is told how far the one pass over all their lists has come.
     """
+    known = read_known(cur, list(read_campaigns(cur, campaign_ids).values()))
     return {
-        campaign_id: _diagnose(figures, server, prefer, app_stopped=app_stopped)
-        for campaign_id, figures in read_figures(cur, campaign_ids).items()
+        figures.campaign.id: _diagnose(
+            figures,
+            server,
+            prefer,
+            known[figures.campaign.id],
+            app_stopped=app_stopped,
+            groups=groups,
+        )
+        for figures in each_figures(cur, campaign_ids, recordings, progress)
     }
 
 
@@ -51,25 +71,43 @@ def diagnose_as(
     row: Callable[[Campaign], Campaign],
     *,
     server: ServerState | None,
+    undone: str | None = None,
 ) -> Diagnosis | None:
-    """Diagnose a campaign as if its row read otherwise: `row` returns that row; None where the campaign is gone."""
+    """Diagnose a campaign as if its row read otherwise: `row` returns that row; None where the campaign is gone.
+
+    `undone` is a run that is to be thought away: the follow-up that it made is not there then.
+    """
     figures = read_figures(cur, [campaign_id]).get(campaign_id)
     if figures is None:
         return None
-    before = replace(figures, campaign=row(figures.campaign), repaired=None)
-    return _diagnose(before, server, "no-duplicates", app_stopped=False)
+    known = read_known(cur, [figures.campaign])[campaign_id]
+    known = replace(known, made=tuple(each for each in known.made if each.run != undone))
+    before = replace(figures, campaign=row(figures.campaign), repaired=None, recorded=None)
+    return _diagnose(before, server, "no-duplicates", known, app_stopped=False, groups=None)
 
 
-def _diagnose(figures: Figures, server: ServerState | None, prefer: Prefer, *, app_stopped: bool) -> Diagnosis:
+def _diagnose(  # noqa: PLR0913 - what a diagnosis rests on
+    figures: Figures,
+    server: ServerState | None,
+    prefer: Prefer,
+    known: Known,
+    *,
+    app_stopped: bool,
+    groups: Sequence[str] | None,
+) -> Diagnosis:
     pipe: Pipe = "not-looked"
     running, scanners, because = None, 0, "nobody looked"
     if server is not None:
         pipe = server.pipes.get(figures.campaign.id, "not-looked")
         running, scanners, because = server.running, server.scanners, server.because
+    whole, figures = figures, followup.narrowed(figures, known)
     examination = examine(figures, running=running, scanners=scanners, pipe=pipe, because=because)
     case = Case(figures, bounds(figures), examination.recipients)
-    found = options(Setting(case, examination, prefer, app_stopped))
-    return Diagnosis(_with_guards(examination, figures), found, advise(figures, examination, found))
+    setting = Setting(case, examination, prefer, app_stopped)
+    found = with_followup(setting, known, options(setting), groups)
+    told = replace(examination, happened=(*examination.happened, *followup.story(known)))
+    said = followup.advised(known, advise(figures, examination, found))
+    return Diagnosis(_with_guards(told, whole), found, said)
 
 
 def _with_guards(examination: Examination, figures: Figures) -> Examination:
@@ -97,9 +135,10 @@ def make_plan(diagnosis: Diagnosis, option: Option, *, reason: str = "") -> Plan
         strategy=option.strategy,
         prefer=option.prefer,
         changes=option.changes,
-        guards=guards(examination),
+        guards=guards(examination) | ({"follow_up": {"groups": list(option.groups)}} if option.groups else {}),
         price=price_of(option),
         reason=reason,
+        notes=followup.notes(option),
     )
 
 

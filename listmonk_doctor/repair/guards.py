@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from listmonk_doctor.listmonk.campaign import PROGRESS_COLUMNS
 from listmonk_doctor.listmonk.settings import GUARDED_KEYS
 from listmonk_doctor.listmonk.versions import parse
+from listmonk_doctor.repair.plan import ROW_LEFT_ALONE, TENDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -155,7 +156,10 @@ def still(plan: Plan) -> bool:
 
     That may be written while a server scans, and 4.0.0 to 5.0.0 then rewrite a due row that was never started every
     5 s (M7): what those scans move (BY_SCANS) is not compared. Its undo, and a plan without changes, are no exception.
+    Nor does it have to where a follow-up is tended or taken back, which leaves the row alone.
     """
+    if plan.strategy in TENDING or (plan.strategy in ROW_LEFT_ALONE and plan.undoes is not None):
+        return False
     return plan.strategy != "unschedule" or plan.undoes is not None
 
 
@@ -165,8 +169,13 @@ def when(plan: Plan) -> str:
 
 
 def changed_columns(plan: Plan) -> tuple[str, ...]:
-    """Return the columns of `campaigns` that a plan changes."""
-    return tuple(name for change in plan.changes if change.table == "campaigns" for name in change.after or ())
+    """Return the columns that a plan changes of the campaign's own row; a copy that comes or goes is another row."""
+    return tuple(
+        name
+        for change in plan.changes
+        if change.table == "campaigns" and change.before is not None
+        for name in change.after or ()
+    )
 
 
 def row_differences(plan: Plan, now: Row | None) -> list[str]:

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from listmonk_doctor.diagnosis.report import Examination, Range
 
-Strategy = Literal["nothing", "resume", "rewind", "unschedule", "detach-list", "accept"]
-STRATEGIES: tuple[Strategy, ...] = ("nothing", "resume", "rewind", "unschedule", "detach-list", "accept")
+Strategy = Literal[
+    "nothing",
+    "resume",
+    "rewind",
+    "follow-up",
+    "unschedule",
+    "detach-list",
+    "accept",
+    "follow-up-refresh",
+    "follow-up-settle",
+]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+TENDING: frozenset[str] = frozenset({"follow-up-refresh", "follow-up-settle"})
+"""What is done to a follow-up that was made; the campaign of such a plan is the follow-up."""
+ROW_LEFT_ALONE: frozenset[str] = TENDING | {"follow-up"}
+"""Strategies that change nothing of the campaign's row itself: taking them back cannot disturb a pipe."""
 Prefer = Literal["no-duplicates", "no-gaps"]
 
 
@@ -59,6 +73,8 @@ class Option:
     presumably: Presumed | None = None
     refusal: str = ""
     """Why it is not done at all ("" where it may be); an option that is only not allowed *now* has none."""
+    groups: tuple[str, ...] = ()
+    """Of a follow-up: the groups of people that it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +98,8 @@ class Plan:
     """The changes of one repair of one campaign, with everything that must still be true when it is applied.
 
     guards: `row` (all progress columns), `xmin`, `settings` (those that the price rests on), `audience`
-    (count and digest of the ids of today's audience), `server` (what was seen of the scanner and the pipe).
+    (count and digest of the ids of today's audience), `server` (what was seen of the scanner and the pipe),
+    `follow_up` (of a follow-up and its tending: what it was asked for, so that it can be planned again).
     """
 
     campaign_id: int

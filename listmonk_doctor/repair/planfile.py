@@ -13,6 +13,7 @@ from listmonk_doctor.errors import UsageError
 from listmonk_doctor.listmonk.campaign import PROGRESS_COLUMNS
 from listmonk_doctor.listmonk.settings import GUARDED_KEYS
 from listmonk_doctor.repair.allowed import AGAIN, BIGINT, INTEGER, check, refuse, text, whole
+from listmonk_doctor.repair.followup_sql import GROUPS
 from listmonk_doctor.repair.guards import MOMENTS, canonical, moment
 from listmonk_doctor.repair.plan import Change, Plan
 
@@ -39,7 +40,7 @@ _PLAN_KEYS: Final = {
     "notes",
     "digest",
 }
-_GUARDS: Final = {"row", "xmin", "settings", "audience", "lists", "server", "until"}
+_GUARDS: Final = {"row", "xmin", "settings", "audience", "lists", "server", "until", "follow_up"}
 _RANGES: Final = ("missed", "duplicates", "newcomers", "would_mail")
 
 
@@ -175,7 +176,18 @@ def _guards(value: Any) -> Mapping[str, Any]:
     if not all(map(_is_list, _list(value.get("lists", []), "the guard lists"))):
         refuse("the guard lists must hold [row id, list id, opt-in] each")
     text(value.get("until") or "", "until")
+    _check_follow_up(value.get("follow_up", {}))
     return value
+
+
+def _check_follow_up(value: Any) -> None:
+    """Make sure that a value says what a follow-up, or its tending, was asked for, and nothing else."""
+    if not isinstance(value, dict) or not set(value) <= {"groups", "remove_list"}:
+        refuse("the guard follow_up may only hold groups and remove_list")
+    if not set(map(str, _list(value.get("groups", []), "groups"))) <= set(GROUPS):
+        refuse("the guard follow_up names a group that a follow-up may not be for")
+    if not isinstance(value.get("remove_list", False), bool):
+        refuse("the guard follow_up says neither yes nor no to remove_list")
 
 
 def _is_list(value: Any) -> bool:

@@ -46,6 +46,16 @@ class Case:
         """Members of whom neither is proved: mailed, or never fetched."""
         return self.recipients.presumed_reached | self.recipients.unknown
 
+    @property
+    def unmailed_people(self) -> BitMap:
+        """Members who surely were not mailed: never fetched, or proved by a recording."""
+        return self.recipients.never_fetched | self.recipients.not_mailed
+
+    @property
+    def perhaps_unmailed(self) -> int:
+        """How many of the open people may not have been mailed, at most."""
+        return max(0, self.limits.unmailed - len(self.recipients.not_mailed))
+
 
 def mailed_from(figures: Figures, cursor: int) -> BitMap:
     """Return whom a Start from this cursor may mail today: everybody above it, newcomers too.
@@ -113,9 +123,9 @@ def _price(case: Case, mailed: BitMap) -> Price:
     audience = figures.audience
     left_out = audience.now - mailed
     unproved = case.open_people
-    never = recipients.never_fetched
+    never = case.unmailed_people
     unproved_out, unproved_in = len(unproved & left_out), len(unproved & mailed)
-    unmailed = min(case.limits.unmailed, len(unproved))
+    unmailed = min(case.perhaps_unmailed, len(unproved))
     elsewhere = len(recipients.reached) + len(audience.departed) + figures.invisible
     mailed_unproved = max(0, case.limits.mailed.low - elsewhere)
     missed_never = never & left_out
@@ -132,6 +142,11 @@ def _price(case: Case, mailed: BitMap) -> Price:
     )
 
 
+def price_mailing(case: Case, people: BitMap) -> Price:
+    """Price mailing exactly these people once, and the campaign itself never again, without any assumption."""
+    return _price(case, people)
+
+
 def price_untouched(case: Case) -> Price:
     """Price doing nothing: a row that will go on is priced from its cursor, an ended one mails nobody."""
     figures = case.figures
@@ -139,8 +154,8 @@ def price_untouched(case: Case) -> Price:
         return price_from(case, figures.campaign.cursor) if _will_send(figures) else _nothing()
     if figures.campaign.status in ("running", "paused", "scheduled") and not hangs(figures):
         return price_from(case, figures.campaign.cursor)
-    never = case.recipients.never_fetched
-    unmailed = min(case.limits.unmailed, len(case.open_people))
+    never = case.unmailed_people
+    unmailed = min(case.perhaps_unmailed, len(case.open_people))
     missed = Range(len(never & figures.audience.sure), len(never) + unmailed)
     return Price(missed, exactly(0), exactly(0), exactly(0))
 
@@ -171,6 +186,11 @@ def presume(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Presumed |
     held back when it stopped; a window that is slower than the workers leaves nobody in their hands while it sleeps,
     which is when it stops, and stopped-once then says so. None where it adds nothing.
     """
+    return presume_mailing(case, mailed_from(case.figures, cursor), assumptions)
+
+
+def presume_mailing(case: Case, mailed: BitMap, assumptions: tuple[str, ...]) -> Presumed | None:
+    """Return the same for a mailing to exactly these people."""
     figures = case.figures
     if figures.counts_fetched or settled(figures) or one_decided(figures):
         return None
@@ -178,7 +198,6 @@ def presume(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Presumed |
     ragged = 0 if figures.settings.paced_by_window else figures.settings.front
     early = at_rank(audience.estimate, sent - max(0, residual) - ragged)
     late = at_rank(audience.estimate, sent + max(0, -residual) + ragged)
-    mailed = mailed_from(figures, cursor)
     members = audience.members - audience.newcomers
     left_out = members - mailed
     missed = Range(len(above(left_out, late) - audience.reached), len(above(left_out, early) - audience.reached))
@@ -206,3 +225,22 @@ def presume_level(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Pres
     if missed == price.missed:
         return None
     return Presumed(missed, price.duplicates, assumptions)
+
+
+def presume_recorded(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Presumed | None:
+    """Return what a price shrinks to by a complete recording: only the `unknown` may have been mailed or not.
+
+    Holds under the assumptions given, which are those of the groups. None where it adds nothing.
+    """
+    recipients, audience = case.recipients, case.figures.audience
+    price = price_untouched(case) if cursor == EVERYBODY else price_from(case, cursor)
+    mailed = audience.now - audience.now if cursor == EVERYBODY else mailed_from(case.figures, cursor)
+    left_out = audience.members - mailed
+    surely, unknown = case.unmailed_people, recipients.unknown
+    got = recipients.presumed_reached | recipients.reached
+    before = len(case.figures.newcomers_below & mailed)
+    missed = Range(len(surely & left_out), len((surely | unknown) & left_out))
+    duplicates = Range(len(got & mailed), len((got | unknown) & mailed) + before)
+    if (missed, duplicates) == (price.missed, price.duplicates):
+        return None
+    return Presumed(missed, duplicates, assumptions)

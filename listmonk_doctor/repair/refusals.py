@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from listmonk_doctor.database import sqlfiles
 from listmonk_doctor.errors import ConnectionFailedError, DoctorError, DriftError, PrivilegeError, RefusedError
-from listmonk_doctor.repair import guards, journal
+from listmonk_doctor.repair import followup_sql, guards, journal
 
 if TYPE_CHECKING:
     import psycopg
 
     from listmonk_doctor.database.connection import Connection
-    from listmonk_doctor.repair.plan import Plan
+    from listmonk_doctor.repair.plan import Change, Plan
 
 
 def again(plan: Plan) -> str:
@@ -52,16 +52,31 @@ def grants_for(plan: Plan, schema: str, role: str) -> tuple[str, ...]:
 
     columns = sorted(guards.changed_columns(plan)) or ["status"]  # locking a row asks for one column at least
     wanted = [("UPDATE ({})".format(", ".join(columns)), "campaigns")] if plan.changes else []
-    wanted += [
-        ("INSERT" if change.before is None else "DELETE", "campaign_lists")
-        for change in plan.changes
-        if change.table == "campaign_lists"
-    ][:1]
-    wanted = wanted or [("SELECT", "campaigns")]
-    return tuple(
+    wanted += [(_privilege(change), change.table) for change in plan.changes if not _own_row(change)]
+    wanted += [(f"UPDATE ({column})", table) for table, column in followup_sql.locked(plan)]
+    wanted = list(dict.fromkeys(wanted)) or [("SELECT", "campaigns")]
+    grants = [
         f"GRANT {what} ON {sql.Identifier(schema, table).as_string(None)} TO {journal.ident(role)};"
         for what, table in wanted
-    )
+    ]
+    numbered = {"lists", "campaigns", "campaign_lists"} & {table for what, table in wanted if what == "INSERT"}
+    grants += [
+        f"GRANT USAGE ON SEQUENCE {sql.Identifier(schema, f'{table}_id_seq').as_string(None)} TO {journal.ident(role)};"
+        for table in sorted(numbered)
+    ]
+    return tuple(grants)
+
+
+def _own_row(change: Change) -> bool:
+    """Tell whether a change is an update of the campaign's own row."""
+    return change.table == "campaigns" and change.before is not None and change.after is not None
+
+
+def _privilege(change: Change) -> str:
+    """Return the privilege that a change needs on its table."""
+    if change.before is not None and change.after is not None:
+        return "UPDATE ({})".format(", ".join(sorted(change.after)))
+    return "INSERT" if change.before is None else "DELETE"
 
 
 def another_doctor(conn: Connection) -> RefusedError:

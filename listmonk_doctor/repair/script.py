@@ -6,11 +6,11 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from listmonk_doctor.database import sqlfiles
-from listmonk_doctor.repair import allowed, guards, journal, quoting, script_guards, statements
+from listmonk_doctor.repair import allowed, followup_sql, guards, journal, quoting, script_guards, statements
 from listmonk_doctor.repair.undo import reversed_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from psycopg.sql import Composable
 
@@ -110,7 +110,7 @@ def sql_script(  # noqa: PLR0913 - what only the caller knows
         "lock": script_guards.row(plan, schema, "found_before", lock=bool(plan.changes)),
         "compare": _lines(script_guards.comparisons(plan, schema)),
         "hint": script_guards.hint(plan),
-        "changes": _lines(_change(each, schema) for each in plan.changes),
+        "changes": _lines([*_locks(plan), *(_change(each, schema) for each in plan.changes)]),
         "verify": _verify(plan, schema),
         "record": _record(plan, schema, run, version),
         "done": sql.Literal(f"campaign {plan.campaign_id}: done, run {run}"),
@@ -160,7 +160,9 @@ def _changed(change: Change) -> Iterator[str]:
     """Yield one line for each column that a change moves, or one for a row that comes or goes."""
     key = ", ".join(f"{name} {value}" for name, value in change.key.items())
     if change.before is None or change.after is None:
-        yield f"{change.table}, {key}: the row is {'removed' if change.after is None else 'put back'}"
+        rows = followup_sql.expected(change)
+        word = "removed" if change.after is None else "put there"
+        yield f"{change.table}, {key}: {'the row is' if rows == 1 else f'{rows:,} rows are'} {word}"
         return
     for name, value in change.after.items():
         yield f"{change.table}, {key}: {name} from {change.before[name]} to {value}"
@@ -185,7 +187,15 @@ def _create_journal() -> str:
     )
 
 
-def _lines(parts: Iterator[Composable]) -> Composable:
+def _locks(plan: Plan) -> Iterator[Composable]:
+    """Yield the locks on the rows that a follow-up's changes rest on."""
+    from psycopg import sql
+
+    for lock in followup_sql.locks(plan):
+        yield sql.SQL("    PERFORM 1 FROM ({}) AS locked;").format(lock)
+
+
+def _lines(parts: Iterable[Composable]) -> Composable:
     """Return parts one below the other."""
     from psycopg import sql
 
@@ -193,13 +203,17 @@ def _lines(parts: Iterator[Composable]) -> Composable:
 
 
 def _change(change: Change, schema: str) -> Composable:
-    """Return a change that must touch exactly one row."""
+    """Return a change that must touch exactly the rows that it is for."""
     from psycopg import sql
 
     return sql.SQL(
-        "    {};\n    GET DIAGNOSTICS touched = ROW_COUNT;\n    IF touched <> 1 THEN\n"
+        "    {};\n    GET DIAGNOSTICS touched = ROW_COUNT;\n    IF touched <> {} THEN\n"
         "        RAISE EXCEPTION '%', {};\n    END IF;"
-    ).format(statements.statement(change, schema), sql.Literal(f"the row of {change.table} is not as the plan saw it"))
+    ).format(
+        statements.statement(change, schema),
+        sql.Literal(followup_sql.expected(change)),
+        sql.Literal(followup_sql.why(change)),
+    )
 
 
 def _verify(plan: Plan, schema: str) -> Composable:

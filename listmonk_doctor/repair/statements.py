@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from listmonk_doctor.repair import followup_sql
+
 if TYPE_CHECKING:
     from psycopg.sql import Composed
 
@@ -17,6 +19,8 @@ def statement(change: Change, schema: str) -> Composed:
     """
     from psycopg import sql
 
+    if followup_sql.is_special(change):
+        return followup_sql.statement(change)
     table = sql.Identifier(schema, change.table)
     if change.before is None:
         row = change.after or {}
@@ -44,7 +48,7 @@ def after(plan: Plan) -> dict[str, Any]:
     return {
         name: value
         for change in plan.changes
-        if change.table == "campaigns"
+        if change.table == "campaigns" and change.before is not None
         for name, value in (change.after or {}).items()
     }
 

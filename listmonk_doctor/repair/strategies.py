@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from listmonk_doctor.diagnosis.candidates import pinned
@@ -18,6 +18,7 @@ from listmonk_doctor.repair.pricing import (
     mailed_from,
     presume,
     presume_level,
+    presume_recorded,
     price_from,
     price_nobody,
     price_untouched,
@@ -72,7 +73,7 @@ def _option(  # noqa: PLR0913  (an option has that many parts)
         prefer=prefer,
         recommended=recommended and not refusal,
         allowed_now=gate.open and not refusal,
-        because=" ".join(_sentence(text) for text in reasons if text),
+        because=" ".join(sentence(text) for text in reasons if text),
         changes=changes,
         missed=price.missed,
         duplicates=price.duplicates,
@@ -83,7 +84,8 @@ def _option(  # noqa: PLR0913  (an option has that many parts)
     )
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """Return a text as a sentence: with a capital and a full stop."""
     return text[0].upper() + text[1:] + ("" if text.endswith((".", "!")) else ".")
 
 
@@ -122,7 +124,10 @@ def options(setting: Setting) -> tuple[Option, ...]:
         found.append(_detach(setting))
     if campaign.status in ("finished", "cancelled", "paused") and setting.examination.verdict != "complete":
         found.append(_accept(setting))
-    return tuple(found)
+    recorded = setting.case.figures.recorded
+    if recorded is None or not recorded.narrows:
+        return tuple(found)
+    return tuple(replace(each, because=f"{each.because} The price rests on {recorded.source}.") for each in found)
 
 
 def _nothing(setting: Setting) -> Option:
@@ -165,6 +170,9 @@ def _presumed(setting: Setting, cursor: int) -> Presumed | None:
     trusted, no more people are short below it than `sent` lacks.
     """
     figures = setting.case.figures
+    if figures.watched is not None:
+        codes = tuple(each.code for each in setting.examination.assumptions)
+        return presume_recorded(setting.case, cursor, codes) if figures.started else None
     if pinned(figures) is not None:
         return presume(setting.case, cursor, PINNED)
     told = figures.started and figures.cursor_trusted and not figures.counts_fetched

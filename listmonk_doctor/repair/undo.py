@@ -30,10 +30,23 @@ def reversed_plan(plan: Plan, *, run: str, row_after: Mapping[str, Any]) -> Plan
         strategy=plan.strategy,
         prefer=plan.prefer,
         changes=changes,
-        guards={"row": dict(row_after)} if changes else {},
+        guards={"row": _rests_on(plan, row_after)} if changes else {},
         price={},
         undoes=run,
     )
+
+
+def _rests_on(plan: Plan, row_after: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of the campaign's row that an undo wants as the repair left them.
+
+    A follow-up leaves its campaign's row alone, and whatever happens to that row later does not matter to its undo;
+    people are put back on a list only before anybody was mailed.
+    """
+    if plan.strategy == "follow-up":
+        return {}
+    if plan.strategy == "follow-up-refresh":
+        return {name: row_after[name] for name in ("status", "sent", "started_at")}
+    return dict(row_after)
 
 
 def undo_plan(entry: Entry) -> Plan:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 import typer
@@ -21,7 +21,7 @@ from listmonk_doctor.diagnosis.catalogue import catalogue
 from listmonk_doctor.errors import EXIT_CODES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 README: Final = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -29,8 +29,11 @@ FOR_WHOM: Final = {
     "scan": "after an accident; cron with `--quiet`",
     "examine": "after an accident",
     "repair": "after an accident",
+    "watch": "after Start; from cron or a service, as a flight recorder with `--record`",
     "undo": "after a repair",
     "history": "after a repair",
+    "follow-up refresh": "just before a follow-up is started",
+    "follow-up settle": "once a follow-up was sent",
     "explain": "whoever reads a finding",
     "checks": "whoever reads a finding",
     "demo": "whoever wants to try it",
@@ -43,10 +46,20 @@ def commands() -> str:
     group = typer.main.get_command(app)
     listed = group.commands  # type: ignore[attr-defined]
     rows = ["| command | what it does | who, when |", "|---|---|---|"]
-    for name, command in listed.items():
+    for name, command in each_command(listed):
         first = (command.help or "").strip().split("\n")[0].rstrip(".")
         rows.append(f"| `{name}` | {first} | {FOR_WHOM[name]} |")
     return "\n".join(rows)
+
+
+def each_command(listed: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the commands with their whole names; those of a group one by one."""
+    for name, command in listed.items():
+        below = getattr(command, "commands", None)
+        if below:
+            yield from each_command(below, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
 
 
 def checks() -> str:

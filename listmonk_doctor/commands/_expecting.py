@@ -1,0 +1,90 @@
+"""Owns what `watch` expects of a campaign: the price of a repair that stands, else of pressing Start as it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from listmonk_doctor.commands._session import Database, diagnosed
+
+if TYPE_CHECKING:
+    from pyroaring import BitMap
+
+    from listmonk_doctor.diagnosis.report import Examination, Range
+    from listmonk_doctor.diagnosis.watching import Expected
+
+
+def expected(database: Database, campaign_id: int) -> Expected:
+    """Return what Start does to a campaign, by its price: the last repair's where one stands, else as the row is."""
+    from listmonk_doctor.diagnosis.idsets import upto
+    from listmonk_doctor.diagnosis.report import Range
+    from listmonk_doctor.diagnosis.watching import Expected
+
+    said = diagnosed(database, [campaign_id], prefer="no-duplicates", wait=False)[campaign_id]
+    seen = said.examination
+    campaign, audience = seen.campaign, _audience(seen)
+    option = next(each for each in said.options if each.strategy == "nothing")
+    mails, missed = option.would_mail, option.missed
+    if seen.verdict == "not-started" and campaign.status == "draft":
+        mails = Range(seen.account.audience_now, seen.account.audience_now)
+    in_hand = 0
+    if audience is not None and campaign.status in ("running", "paused"):
+        in_hand = max(0, min(len(upto(audience, campaign.cursor)) - campaign.sent, seen.settings.one_stop))
+    found = Expected(
+        "as the row stands",
+        campaign.sent,
+        campaign.cursor,
+        mails,
+        missed,
+        option.duplicates,
+        option.newcomers,
+        in_hand,
+        audience,
+        seen.settings,
+    )
+    return _repaired(database, seen, found) or found
+
+
+def _audience(seen: Examination) -> BitMap | None:
+    """Return today's audience of a campaign that was started; None of one that was not."""
+    if seen.verdict == "not-started":
+        return None
+    people = seen.recipients.newcomers.copy()
+    for name, group in seen.recipients.groups().items():
+        if name != "departed":
+            people |= group
+    return people
+
+
+def _repaired(database: Database, seen: Examination, otherwise: Expected) -> Expected | None:
+    """Return the price of the last repair of a campaign, if it stands and the row has only gone on from there."""
+    from listmonk_doctor.diagnosis.watching import Expected
+    from listmonk_doctor.repair import journal
+
+    if journal.state(database.conn) not in ("readable", "writable"):
+        return None
+    campaign = seen.campaign
+    for entry in journal.history(database.conn, database.schema):
+        if (entry.campaign_id, entry.campaign_uuid) != (campaign.id, campaign.uuid) or entry.strategy == "accept":
+            continue
+        if entry.undoes is not None or entry.undone_by is not None:
+            return None
+        after = entry.row_after
+        if campaign.cursor < after["last_subscriber_id"] or campaign.sent < after["sent"]:
+            return None
+        price = {name: _range(entry.price[name]) for name in ("would_mail", "missed", "duplicates", "newcomers")}
+        return Expected(
+            source=f"the price of run {entry.run[:8]}",
+            sent=after["sent"],
+            cursor=after["last_subscriber_id"],
+            in_hand=0,
+            audience=otherwise.audience,
+            settings=otherwise.settings,
+            **price,
+        )
+    return None
+
+
+def _range(pair: tuple[int, int]) -> Range:
+    from listmonk_doctor.diagnosis.report import Range
+
+    return Range(int(pair[0]), int(pair[1]))

@@ -1,0 +1,339 @@
+"""Owns what a recording of the progress proves of people: whom a life of the sender reached, and whom it did not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from listmonk_doctor.diagnosis.idsets import at_rank, between, count_upto
+from listmonk_doctor.diagnosis.report import Block, Range
+from listmonk_doctor.errors import RefusedError
+from listmonk_doctor.timeline.meaning import fastest
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pyroaring import BitMap
+
+    from listmonk_doctor.diagnosis.figures import Figures
+    from listmonk_doctor.timeline.meaning import Life, Meaning
+
+CODES: Final = ("lists-unchanged-while-sending", "no-failures")
+"""What a recording does not see: whether the lists changed meanwhile, and whose mail failed."""
+CLOCK: Final = timedelta(seconds=60)
+"""How far a recording may seem to reach beyond now: the clock of a server may be set back a little."""
+UNCOUNTED: Final = 0.02
+"""Share of people taken and not counted above which the rate says nothing: mails fail, or cannot be rendered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """What one death of the sender lost: nobody outside `most`; everybody in `surely`.
+
+    `after` and `by` bound the moment of the death. `certain` False: that it died cannot be told from going on.
+    """
+
+    after: datetime
+    by: datetime
+    certain: bool
+    most: BitMap
+    surely: BitMap
+    first: Range
+    last_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a recording says of one campaign's people.
+
+    `complete`: it was watched from before the first batch until now, so that nothing else can have happened; else it
+    narrows only what it covers. `presumed` were taken by a worker; `not_mailed` were not, ever; `never` were never
+    fetched (only where it is complete). `counted` is how many mails were counted while it was watched, `copies` how
+    many people may have been mailed twice.
+    """
+
+    source: str
+    meaning: Meaning
+    complete: bool
+    presumed: BitMap
+    not_mailed: BitMap
+    never: BitMap
+    holes: tuple[Hole, ...]
+    counted: int
+    started_over: bool
+
+    @property
+    def narrows(self) -> bool:
+        """Whether anything follows from it for people."""
+        return bool(self.complete or self.presumed or self.not_mailed or self.never)
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The recorded holes as hole candidates."""
+        return tuple(_block(hole) for hole in self.holes if hole.most)
+
+
+def _block(hole: Hole) -> Block:
+    word = "died" if hole.certain else "may have died"
+    begins = f"it begins between ranks {hole.first.low:,} and {hole.first.high:,}"
+    return Block(
+        int(hole.most.min()),
+        hole.last_id,
+        hole.first.low,
+        hole.first.low + len(hole.most) - 1,
+        len(hole.most),
+        f"recorded: the sender {word} by {hole.by:%H:%M:%S} UTC; {begins}",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """What one life did to the people it fetched: `taken` by a worker, `left` surely not."""
+
+    fetched: BitMap
+    taken: BitMap
+    left: BitMap
+
+
+def read_recorded(figures: Figures, meaning: Meaning, source: str) -> Recorded:
+    """Say what a recording proves of the people of a campaign; its row must not contradict it (see `matching`)."""
+    return _Reading(figures, meaning, source).read()
+
+
+class _Reading:
+    """One recording held against one audience."""
+
+    def __init__(self, figures: Figures, meaning: Meaning, source: str) -> None:
+        self.figures, self.meaning, self.source = figures, meaning, source
+        audience = figures.audience
+        self.members = audience.members
+        self.nobody = self.members - self.members
+        self.sure = audience.sure - (audience.mixed if figures.cut_first else self.nobody)
+        self.most = audience.sure | audience.newcomers
+        """Who surely was or may have been fetched; whoever else may have been is counted by `_hidden`."""
+        self.rate, self.workers, self.queue, _ = fastest(meaning.timeline.paces)
+        self.current = figures.campaign.xmin == meaning.last.xmin
+        self.unseen = [*meaning.unseen, *self._since()]
+
+    def _since(self) -> list[tuple[int, int]]:
+        """Return what may have been fetched since the recording's end."""
+        if self.current:
+            return []
+        was, now = self.meaning.last.cursor, self.figures.campaign.cursor
+        if now < was:
+            return [(0, max(self.figures.campaign.ceiling, self.meaning.last.ceiling, was))]
+        return [(was, now)]
+
+    def read(self) -> Recorded:
+        figures, meaning = self.figures, self.meaning
+        complete = meaning.from_start and not self.unseen and self.current and not meaning.muddled
+        reaches, holes = [], []
+        for life in () if meaning.muddled else meaning.lives:
+            reach = self._reach(life)
+            reaches.append(reach)
+            if life.end in ("died", "perhaps-died", "open", "unseen"):
+                holes.append(self._hole(life, reach))
+        mixed = figures.audience.mixed if figures.cut_first and len(figures.campaign.lists) > 1 else self.nobody
+        fetched, taken = self.nobody.copy(), self.nobody.copy()
+        for reach in reaches:
+            fetched |= reach.fetched
+            taken |= reach.taken
+        taken -= mixed  # an arbitrary one of their subscriptions decided (M12)
+        left = fetched - taken - mixed
+        for reach in reaches:
+            left -= reach.fetched - reach.left
+        never = self.nobody
+        doubtful = self._doubtful()
+        if complete:
+            never = self.members - fetched - doubtful - figures.audience.undated
+        # What came before is hidden: where a cursor may have been overwritten, anybody may have been mailed.
+        certain = complete or not figures.can_start_over
+        not_mailed = left - doubtful - figures.audience.undated if certain else self.nobody
+        if not complete:
+            not_mailed -= between(not_mailed, 0, figures.mailed_floor)
+        for low, high in self.unseen:
+            not_mailed -= between(not_mailed, low, high)
+        return Recorded(
+            source=self.source,
+            meaning=meaning,
+            complete=complete,
+            presumed=taken,
+            not_mailed=not_mailed,
+            never=never,
+            holes=tuple(hole for hole in holes if hole is not None),
+            counted=sum(life.counted for life in meaning.lives),
+            started_over=meaning.goes_back,
+        )
+
+    def _doubtful(self) -> BitMap:
+        """Return whom a batch took that may have been an overwritten cursor: somebody has the id that it ended at."""
+        found = self.nobody.copy()
+        for each in self.meaning.overwrites:
+            if each.became in self.most and each.became > each.was:
+                found |= between(self.members, each.was, each.became)
+        return found
+
+    # -- one life ------------------------------------------------------------------------------------------------
+
+    def _reach(self, life: Life) -> _Reach:
+        fetched = between(self.members, life.low, life.high)
+        if not fetched:
+            return _Reach(fetched, fetched, fetched)
+        if life.end == "closed" and life.closed_at is not None:
+            return self._closed(life, fetched)
+        taken = between(fetched, life.low, self._taken_upto(life))
+        gone = life.end == "died" or (life.end == "open" and self.current)
+        first = self._left_from(life, life.died_by if gone else None)
+        left = between(fetched, first - 1, life.high)
+        return _Reach(fetched, taken, left - taken)
+
+    def _closed(self, life: Life, fetched: BitMap) -> _Reach:
+        """Return what an orderly end did: up to the highest id sent all were taken; behind it nobody, but for noise.
+
+        A pipe that was stopped skips what its workers hold: single people just below that id.
+        """
+        end = min(life.closed_at or 0, life.high)
+        upper = end
+        if life.stopped and self._short(life, end) > 0:
+            below = between(self.most, life.low, end)
+            upper = at_rank(below, len(below) - self.rate - self.workers)
+        noise = at_rank(self.most, count_upto(self.most, end) + self.workers)
+        return _Reach(fetched, between(fetched, life.low, upper), between(fetched, noise, life.high))
+
+    def _short(self, life: Life, upto: int) -> int:
+        """Return how many of those fetched up to an id may not have been counted."""
+        counted = life.counted if life.begun and not life.mixed else 0
+        return len(between(self.most, life.low, upto)) + self._hidden(life) - counted
+
+    def _hidden(self, life: Life) -> int:
+        """Return how many may have been fetched who are in no set any more (deleted), or are not who they were.
+
+        `to_send` was counted when this life began: whoever of it is not surely there today.
+        """
+        return max(0, life.to_send - len(self.figures.audience.sure))
+
+    def _taken_upto(self, life: Life) -> int:
+        """Return the id up to which everybody was surely taken by a worker, and not only held by one.
+
+        By what was counted: people in the order of ids, less the ragged front of the workers. By the fetches: when a
+        batch is taken, all of the one before has gone into the queue, and the queue holds no more than `queue`.
+        """
+        if self._short(life, life.high) <= 0:
+            return life.high
+        slack = self.rate + self.workers
+        best = life.low
+        if life.begun and not life.mixed:
+            surely = life.counted - slack - self._hidden(life)
+            best = at_rank(between(self.most, life.low, life.high), surely) or best
+        for fetch in life.fetches:
+            before = between(self.sure, life.low, fetch.low)
+            since = life.sent_last - fetch.sent if fetch.sent is not None else 0
+            back = self.queue + slack - since
+            if back <= 0:
+                best = max(best, fetch.low)
+            elif len(before) > back:
+                best = max(best, int(before[len(before) - back]) - 1)
+        if self.figures.cut_first:  # inside a batch the order is not known
+            best = max((fetch.high for fetch in life.fetches if fetch.high <= best), default=life.low)
+        return max(best, life.low)
+
+    def _left_from(self, life: Life, died_by: datetime | None) -> int:
+        """Return the id from which on nobody can have been taken before the death, at the workers' full rate."""
+        nobody = life.high + 1
+        if died_by is None or self._loses(life):
+            return nobody
+        best = nobody
+        for fetch in life.fetches:
+            seconds = max(0.0, (died_by - fetch.since).total_seconds()) + 0.1
+            most = self.rate * (int(seconds) + 1) + self.workers
+            above = between(self.sure, fetch.low, life.high)
+            if len(above) > most:
+                best = min(best, int(above[most - 1]) + 1)
+        if self.figures.cut_first:
+            best = min((fetch.low + 1 for fetch in life.fetches if fetch.low + 1 >= best), default=nobody)
+        return best
+
+    def _loses(self, life: Life) -> bool:
+        """Tell whether people were taken and not counted: failed, or not rendered, so that they took no time."""
+        if not life.begun or life.mixed:
+            return True
+        for fetch in life.fetches:
+            if fetch.sent is None:
+                continue
+            passed = len(between(self.sure, life.low, fetch.low)) - self.queue - self.workers
+            missing = passed - (fetch.sent - life.sent_first)
+            if missing > self.workers and missing > UNCOUNTED * passed:
+                return True
+        return False
+
+    def _hole(self, life: Life, reach: _Reach) -> Hole | None:
+        most = reach.fetched - reach.taken
+        if not most:
+            return None
+        estimate = self.figures.audience.estimate
+        first, surely = count_upto(estimate, int(most.min())), reach.left
+        by_rate = self._left_from(life, life.died_by)
+        last = count_upto(estimate, min(by_rate, int(most.max()), int(surely.min()) if surely else by_rate))
+        after = life.died_after or life.last_write
+        by = life.died_by or self.meaning.timeline.ended
+        return Hole(after, max(after, by), life.end == "died", most, surely, Range(first, max(first, last)), life.high)
+
+
+class Heard(NamedTuple):
+    """What a recording of one campaign means, and the file that it comes from."""
+
+    meaning: Meaning
+    source: str
+
+
+def hear(figures: Figures, heard: Heard) -> Figures:
+    """Return the figures with what a recording says of them. Raises RefusedError where it contradicts the row."""
+    meaning, source = heard
+    last, campaign = meaning.last, figures.campaign
+    wrong = ""
+    if meaning.timeline.campaign_uuid != campaign.uuid:
+        wrong = "it is of another campaign"
+    elif last.started_at is not None and last.started_at != campaign.started_at:
+        wrong = "the campaign was started at another time than was recorded"
+    elif meaning.timeline.ended > figures.now + CLOCK:
+        wrong = "it ends in the future"
+    elif last.xmin == campaign.xmin and (last.sent, last.cursor) != (campaign.sent, campaign.cursor):
+        wrong = "the row says something else of the same moment"
+    if wrong:
+        raise RefusedError(
+            f"The recording {source} does not fit campaign {campaign.id}: {wrong}.",
+            hint="Was the database restored, or the row edited, since it was recorded? Examine without --recorded.",
+        )
+    return replace(figures, recorded=read_recorded(figures, meaning, source))
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """The groups after a recording was heard: who stays unknown, and the assumptions that the others still need."""
+
+    unknown: BitMap
+    not_mailed: BitMap
+    never: BitMap
+    codes: tuple[str, ...]
+    blocks: tuple[Block, ...]
+
+
+def narrowed(
+    recorded: Recorded, rest: BitMap, unknown: BitMap, codes: tuple[str, ...], blocks: tuple[Block, ...]
+) -> Narrowed:
+    """Let a recording narrow who is unknown among the `rest` of the members.
+
+    A complete recording replaces what the row alone allows, unless that says more; a partial one takes away whom it
+    covers, and the assumptions stay.
+    """
+    not_mailed, never = rest & recorded.not_mailed, rest & recorded.never
+    open_people = rest - not_mailed - never
+    left = unknown - recorded.presumed
+    if not recorded.complete:
+        return Narrowed(open_people & left, not_mailed, never, (*codes, *CODES), (*blocks, *recorded.blocks))
+    told = open_people - recorded.presumed
+    by_row = open_people & unknown
+    if len(by_row & told) < len(told) and codes:
+        return Narrowed(by_row & told, not_mailed, never, (*codes, *CODES), recorded.blocks)
+    return Narrowed(told, not_mailed, never, CODES, recorded.blocks)

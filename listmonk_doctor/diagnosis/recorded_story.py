@@ -1,0 +1,118 @@
+"""Owns the sentences and the causes that a recording adds to a diagnosis."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from listmonk_doctor.diagnosis.figures import Figures
+    from listmonk_doctor.diagnosis.recorded import Hole, Recorded
+    from listmonk_doctor.diagnosis.report import Cause
+    from listmonk_doctor.timeline.meaning import Overwrite
+
+    Sentences = tuple[str, ...]
+
+
+def tell_recorded(figures: Figures) -> tuple[Sentences, Sentences, Sentences]:
+    """Return what a recording adds to what happened, what is known, and what cannot be known; nothing without one."""
+    recorded = figures.recorded
+    if recorded is None:
+        return (), (), ()
+    happened = [_death(hole) for hole in recorded.holes if hole.certain]
+    happened += [
+        f"Recorded at {each.before:%H:%M:%S} UTC: a run that sent nothing set the cursor from {each.was:,} to "
+        f"{each.became:,}, which is `to_send` (M2)."
+        for each in _overwritten(figures, recorded)
+    ]
+    return tuple(happened), _known(recorded), _unknowable(figures, recorded)
+
+
+def _overwritten(figures: Figures, recorded: Recorded) -> tuple[Overwrite, ...]:
+    """Return the cursors that surely became a count: no batch goes back, or ends at an id that nobody has."""
+    possible = figures.audience.possible
+    return tuple(each for each in recorded.meaning.overwrites if each.became < each.was or each.became not in possible)
+
+
+def _death(hole: Hole) -> str:
+    surely = f"; {len(hole.surely):,} people in it were surely not mailed" if hole.surely else ""
+    return (
+        f"Recorded: the sender died {_between(hole.after, hole.by)}. What it lost ends at id {hole.last_id:,} and "
+        f"begins between ranks {hole.first.low:,} and {hole.first.high:,}{surely}."
+    )
+
+
+def _perhaps(hole: Hole) -> str:
+    return (
+        f"Whether the sender died {_between(hole.after, hole.by)} or went on cannot be told from the recording; if it "
+        f"died, up to {len(hole.most):,} people up to id {hole.last_id:,} were lost."
+    )
+
+
+def _between(after: datetime, by: datetime) -> str:
+    return f"between {after:%Y-%m-%d %H:%M:%S} and {by:%H:%M:%S} UTC"
+
+
+def _known(recorded: Recorded) -> Sentences:
+    timeline = recorded.meaning.timeline
+    if recorded.meaning.muddled:
+        return ()
+    span = f"from {timeline.began:%Y-%m-%d %H:%M:%S} to {timeline.ended:%Y-%m-%d %H:%M:%S} UTC"
+    if recorded.complete:
+        said = [f"Its progress was recorded {span}: from before the first batch until now, without a gap that matters."]
+        if not recorded.started_over:
+            said.append("It never started over: the recording shows every move of the cursor.")
+        return tuple(said)
+    return (f"Its progress was recorded {span}; the rest is known by the row alone.",)
+
+
+def _unknowable(figures: Figures, recorded: Recorded) -> Sentences:
+    meaning = recorded.meaning
+    if figures.counts_fetched:
+        counts = "this version counts a mail as sent when it is fetched"
+        return (f"The recording shows when batches were taken, and not who was mailed: {counts}.",)
+    if meaning.muddled:
+        return (f"Nothing follows from the recording: {meaning.muddled}.",)
+    said = [_perhaps(hole) for hole in recorded.holes if not hole.certain]
+    if not recorded.complete:
+        missing = [] if meaning.from_start else ["what came before it began"]
+        missing += ["what happened since it ended"] if figures.campaign.xmin != meaning.last.xmin else []
+        missing += ["what happened while nobody looked"] if meaning.unseen else []
+        if missing:
+            said.append(f"The recording does not show {', or '.join(missing)}.")
+    return tuple(said)
+
+
+def recorded_causes(causes: tuple[Cause, ...], figures: Figures) -> tuple[Cause, ...]:
+    """Let a recording establish or rule out what it saw: kills that lost people (M1), overwritten cursors (M2)."""
+    recorded = figures.recorded
+    if recorded is None or recorded.meaning.muddled or figures.counts_fetched:
+        return causes
+    return tuple(_judged(cause, recorded, figures) for cause in causes)
+
+
+def _judged(cause: Cause, recorded: Recorded, figures: Figures) -> Cause:
+    if cause.code == "M1":
+        lost = [hole for hole in recorded.holes if hole.certain and hole.surely]
+        if lost:
+            times = ", ".join(f"{hole.by:%H:%M:%S}" for hole in lost)
+            people = sum(len(hole.surely) for hole in lost)
+            because = f"recorded: the sender died by {times} UTC; at least {people:,} people it held were not mailed"
+            return replace(cause, standing="established", because=because)
+        dead = [hole for hole in recorded.holes if hole.certain]
+        if dead:
+            times, people = ", ".join(f"{hole.by:%H:%M:%S}" for hole in dead), sum(len(hole.most) for hole in dead)
+            because = f"recorded: the sender died by {times} UTC; up to {people:,} people it held may be lost"
+            return replace(cause, standing="consistent", because=because)
+        if recorded.complete and not recorded.holes:
+            return replace(cause, standing="ruled-out", because="recorded: no sender died with people in its hands")
+    if cause.code == "M2":
+        seen = _overwritten(figures, recorded)
+        if seen:
+            because = f"recorded at {seen[-1].before:%H:%M:%S} UTC: the cursor went from {seen[-1].was:,} to `to_send`"
+            return replace(cause, standing="established", because=because)
+        if recorded.complete and not recorded.meaning.overwrites:
+            return replace(cause, standing="ruled-out", because="recorded: the cursor never became `to_send`")
+    return cause
