@@ -28,7 +28,7 @@ def _happened(figures: Figures, verdict: Verdict) -> Sentences:
             f"The cursor reads {campaign.cursor:,}, which is `to_send`: "
             + (
                 "a count that was written over the last id that was mailed (M2)."
-                if campaign.cursor not in figures.audience.possible
+                if not figures.cursor_is_somebody
                 else "hardly the last id that was mailed, but a count written over it (M2)."
             )
         )
