@@ -33,8 +33,12 @@ HEALTHY: Final = Case((2, 3, 4, 5, 6, 8), seconds=2)
 RECORDINGS: Final = {
     "blockrun-v3.0.0": PLAIN,
     "crashed-down-v6.2.0": PLAIN,
+    "deleted-list-v6.0.0": PLAIN,
+    "deleted-list-v6.2.0": PLAIN,
+    "fetch-error-v6.2.0": PLAIN,
     "healthy-v5.0.3": HEALTHY,
     "healthy-v6.2.0": HEALTHY,
+    "hung-pipe-v5.0.3": PLAIN,
     "kill9-after-finish-v2.5.1": Case(relay_seconds=0.5),
     "kill9-after-pause-v6.2.0": Case(moved=True),
     "kill9-defaults-v6.2.0": PLAIN,
@@ -144,5 +148,5 @@ def test_model_is_exact_where_nothing_hangs_on_the_second(name: str) -> None:
 
 def test_replay_refuses_a_step_it_does_not_know() -> None:
     """A recording with a step that the model cannot play is not passed over in silence."""
-    with pytest.raises(ValueError, match="locked by another session"):
-        Replay("hung-pipe-v5.0.3")
+    with pytest.raises(ValueError, match="messenger is taken out"):
+        Replay("unknown-messenger-v6.2.0")

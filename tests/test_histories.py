@@ -87,8 +87,9 @@ def forgets_the_queue(patch: pytest.MonkeyPatch) -> None:
 
 
 def believes_the_cursor(patch: pytest.MonkeyPatch) -> None:
-    """Let a count that was written into the cursor (M2) be taken for one."""
+    """Let a count that was written into the cursor (M2) be taken for a person, whatever else speaks against it."""
     patch.setattr(Figures, "overwritten", False)
+    patch.setattr(Figures, "started_over", False)
 
 
 @pytest.mark.parametrize(

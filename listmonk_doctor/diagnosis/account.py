@@ -94,8 +94,6 @@ def account(figures: Figures, limits: Bounds) -> Account:
         none = Range(0, 0)
         return Account(none, len(audience.now), campaign.sent, none, none, none, none, none, none, none, True)  # noqa: FBT003
     unsettled = max(0, min(figures.at_start.high, len(figures.fetched) + figures.invisible) - limits.mailed.low)
-    if settled(figures):
-        unsettled = limits.unmailed
     waiting = not figures.ended and figures.started
     members_fetched = len(figures.fetched & audience.members - audience.reached)
     copies = len(figures.fetched) + figures.invisible + len(figures.newcomers_below)

@@ -74,7 +74,7 @@ def _overwritten(figures: Figures, _live: Live) -> Judged:
     campaign = figures.campaign
     same = f"the cursor is {campaign.cursor:,}, the same number as to_send"
     if figures.overwritten:
-        if campaign.cursor in figures.audience.possible:
+        if figures.cursor_is_somebody:
             return "consistent", f"{same}; somebody has that id, but people are left above it"
         return "established", f"{same}, and nobody of the audience has that id"
     if figures.started_over:

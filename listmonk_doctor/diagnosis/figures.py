@@ -134,12 +134,15 @@ class Figures:
 
     @cached_property
     def at_start(self) -> Range:
-        """How many people were in the audience at the start."""
+        """How many people were in the audience at the start; nobody above the ceiling was for certain."""
         if not self.started:
             return Range(0, 0)
         audience = self.audience
-        counted = self.campaign.to_send + len(audience.left_during) + len(audience.blocked_undated)
-        return Range(len(audience.sure), max(len(audience.members), counted))
+        # Not in to_send, if they were away when it was counted last: who left, and who may have come back since.
+        away = len(audience.left_during) + len(audience.blocked_undated) + len(audience.undated)
+        counted = self.campaign.to_send + away
+        below = count_upto(audience.sure, max(self.campaign.ceiling, self.campaign.cursor))
+        return Range(below, max(len(audience.members), counted))
 
     @cached_property
     def residual(self) -> int:
@@ -196,7 +199,8 @@ class Figures:
     def overwritten(self) -> bool:
         """Whether the cursor is a count and not where the sending stood (M2, 3.0.0 to 6.0.0).
 
-        cursor = to_send, unless an honest one may stand there too: somebody has that id, and nobody is left above it.
+        cursor = to_send, unless an honest one may stand there too: somebody has that id, and nobody is left above it
+        but for the clean-up's noise.
         (That its rank fits `sent` proves little: a stop may have lost the count of what was sent before.)
         """
         campaign = self.campaign
@@ -207,7 +211,16 @@ class Figures:
         if campaign.cursor != campaign.to_send:
             return False
         left = between(self.audience.possible, campaign.cursor, campaign.ceiling)
-        return bool(left) or campaign.cursor not in self.audience.possible
+        return len(left) > self.slack or not self.cursor_is_somebody
+
+    @property
+    def cursor_is_somebody(self) -> bool:
+        """Whether the cursor's number is an id: of somebody who may have been mailed, or of the last one counted.
+
+        The ceiling was somebody's id when it was counted, also where that person was deleted since.
+        """
+        cursor, audience = self.campaign.cursor, self.audience
+        return cursor in audience.possible or cursor in audience.newcomers or cursor == self.campaign.ceiling
 
     @cached_property
     def mailed_floor(self) -> int:
@@ -222,8 +235,12 @@ class Figures:
 
     @cached_property
     def started_over(self) -> bool:
-        """Whether more was counted than can lie below the cursor: it must have started over, or counted twice."""
-        if not self.can_start_over or self.counts_fetched or self.campaign.status == "finished":
+        """Whether more was counted than can lie below the cursor, and people are left above it.
+
+        It must have started over, counted twice, or been sent by two servers, of which the slower wrote its own last id
+        into the cursor at its end (M16).
+        """
+        if self.counts_fetched or (self.ended and self.left_above <= self.slack):
             return False
         high = self.cursor_rank.high + count_upto(self.audience.newcomers, self.campaign.cursor)
         return self.campaign.sent > high + self.slack
@@ -252,8 +269,10 @@ class Figures:
         if not (self.cursor_trusted and self.started) or (self.ended and not self.ends_early):
             return members & members.__class__()
         low = self.campaign.cursor
-        if not self.counts_fetched:
+        if behaves("clean-up-writes-cursor", self.versions):
             possible = self.audience.possible
+            if self.cut_first:  # whom an arbitrary subscription left out (M12) may lie between
+                possible = possible - self.audience.mixed
             low = max(low, at_rank(possible, count_upto(possible, low) + self.slack))
         low = max(low, self.mailed_floor)
         return between(members, low, self.campaign.ceiling) - self.audience.reached

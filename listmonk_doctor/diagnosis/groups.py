@@ -10,6 +10,7 @@ from listmonk_doctor.diagnosis.candidates import candidates, in_hand, pinned, sh
 from listmonk_doctor.diagnosis.idsets import between, upto
 from listmonk_doctor.diagnosis.recorded import Narrowed, narrowed
 from listmonk_doctor.diagnosis.report import Recipients
+from listmonk_doctor.listmonk.versions import behaves
 
 if TYPE_CHECKING:
     from pyroaring import BitMap
@@ -64,13 +65,14 @@ def group(figures: Figures) -> Grouping:
 def _always(figures: Figures) -> tuple[str, ...]:
     """Return what the account takes for granted, too: that today's settings were those, and the dates tell who left.
 
-    From 3.0.0 on how far a count can be off follows from workers and rate; from 3.0.0 to 6.0.0 how often somebody may
+    From 3.0.0 on how far count and cursor can be off follows from workers and rate, and the refused may lie between the
+    cursor and those whom its noise hides; from 3.0.0 to 6.0.0 how often somebody may
     have been mailed has no bound.
     """
-    if figures.counts_fetched:
+    if not behaves("clean-up-writes-cursor", figures.versions):
         return ("lists-unchanged-while-sending",)
     over = ("never-started-over",) if figures.may_have_started_over else ()
-    return ("same-batch-size", "lists-unchanged-while-sending", "no-flush-lost-or-doubled", *over)
+    return ("same-batch-size", "lists-unchanged-while-sending", "no-failures", "no-flush-lost-or-doubled", *over)
 
 
 def _left_by_repair(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[str, ...]]:
@@ -92,9 +94,9 @@ def _unknown(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[Block, ...],
     """Return who of the rest cannot be told, the candidates behind it, and the assumptions behind the others.
 
     Where nobody is short below the cursor, only those whom the counters' noise may hide are unknown (an arbitrary
-    subscription, M12, leaves somebody short). Where somebody is, few or many, the candidate blocks are; up to 3.0.0
-    boundaries count people who cannot be mailed, the order inside a batch is not known, and nothing narrower than
-    everybody is said.
+    subscription, M12, leaves somebody short). Where somebody is, few or many, the candidate blocks are; up to
+    3.0.0 boundaries count people who cannot be mailed, the order inside a batch is not known, and nothing narrower
+    than everybody is said.
     """
     always = ["lists-unchanged-while-sending", "no-failures", "no-flush-lost-or-doubled"]
     if figures.counts_fetched:

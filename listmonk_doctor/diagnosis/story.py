@@ -17,7 +17,7 @@ def _people(number: int) -> str:
 
 def tell(figures: Figures, books: Account, verdict: Verdict) -> tuple[Sentences, Sentences, Sentences]:
     """Return what happened, what is known, and what cannot be known, each as whole sentences."""
-    return _happened(figures, verdict), _known(figures, books), _unknowable(figures, books, verdict)
+    return _happened(figures, verdict), _known(figures, books, verdict), _unknowable(figures, books, verdict)
 
 
 def _happened(figures: Figures, verdict: Verdict) -> Sentences:
@@ -28,7 +28,7 @@ def _happened(figures: Figures, verdict: Verdict) -> Sentences:
             f"The cursor reads {campaign.cursor:,}, which is `to_send`: "
             + (
                 "a count that was written over the last id that was mailed (M2)."
-                if campaign.cursor not in figures.audience.possible
+                if not figures.cursor_is_somebody
                 else "hardly the last id that was mailed, but a count written over it (M2)."
             )
         )
@@ -47,7 +47,7 @@ def _happened(figures: Figures, verdict: Verdict) -> Sentences:
     return tuple(said)
 
 
-def _known(figures: Figures, books: Account) -> Sentences:
+def _known(figures: Figures, books: Account, verdict: Verdict) -> Sentences:
     campaign = figures.campaign
     if not figures.started:
         return (f"Nobody was mailed yet. {_people(books.audience_now)} are in the audience today.",)
@@ -65,6 +65,14 @@ def _known(figures: Figures, books: Account) -> Sentences:
         said.append(f"{_people(len(figures.tail))} above the cursor were surely never fetched.")
     if figures.counts_fetched:
         said.append("It was sent by a version that counts a mail as sent when it is fetched: `sent` proves nothing.")
+    elif verdict == "complete":
+        agree = "Its counts agree."
+        if figures.gap > figures.slack:
+            agree = f"Its gap of {figures.gap:,} is no more than the blocklisted whom `to_send` counts."
+        said.append(
+            f"{agree} Besides, only a 5-second count that was written twice (up to {figures.settings.flush:,} mails), "
+            f"or the {_people(figures.slack)} by which counts may be off, could hide anybody who was missed."
+        )
     elif not figures.can_start_over and books.lost.high:
         said.append(f"At most {_people(books.lost.high)} below the cursor were missed.")
     if campaign.status == "paused" and figures.cursor_trusted:

@@ -180,7 +180,7 @@ def _presumed(setting: Setting, cursor: int) -> Presumed | None:
     if pinned(figures) is not None:
         return presume(setting.case, cursor, PINNED)
     told = figures.started and figures.cursor_trusted and not figures.counts_fetched
-    if told and setting.examination.verdict != "complete":
+    if told:
         unneeded = () if figures.can_start_over else ("never-started-over",)
         return presume_level(setting.case, cursor, tuple(code for code in LEVEL if code not in unneeded))
     return None

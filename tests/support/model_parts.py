@@ -126,6 +126,7 @@ class Campaign:
         self.started_over = False  # and fetching went on from there
         self.dropped: set[int] = set()  # thrown away by a stopped pipe whose row said running again
         self.doubled = 0  # mails that were counted twice
+        self.late = 0  # mails of which a worker stored count or id too late
         self.unflushed = 0  # mails whose count never reached the row
         self.set_people(audience, blocklisted, unconfirmed)
 

@@ -94,6 +94,19 @@ class Record:
                 blocklisted.add(person)
         return frozenset(blocklisted), frozenset(unconfirmed)
 
+    def eligible(self, campaign: int) -> frozenset[int]:
+        """Return whom the lists of a regular campaign would mail at the end of the recording."""
+        lists = {row["list_id"] for row in self._table("campaign_lists") if row["campaign_id"] == str(campaign)}
+        double = {row["id"] for row in self._table("lists") if row["optin"] == "double"}
+        banned = {row["id"] for row in self._table("subscribers") if row["status"] == "blocklisted"}
+        return frozenset(
+            int(row["subscriber_id"])
+            for row in self._table("subscriber_lists")
+            if row["list_id"] in lists
+            and row["subscriber_id"] not in banned
+            and (row["status"] == "confirmed" if row["list_id"] in double else row["status"] != "unsubscribed")
+        )
+
     def unrenderable(self) -> frozenset[int]:
         """Return who could not be rendered, as listmonk's log names them."""
         named = set(re.findall(r"error rendering message \(.*?\) \((\S+)\)", self.recording.log))
@@ -213,6 +226,30 @@ class Replay:
         self.server.advance(moment)
         self.server.advance(moment + _PATIENCE, lambda: sender.row.status == found["status"])
 
+    def delete_list(self, moment: int, found: re.Match[str]) -> None:
+        """Delete a list of the first campaign: its people are then those at the end of the recording."""
+        self.server.advance(moment)
+        number = self.record.campaigns[0]
+        seen = _FIGURES.search(found.string)
+        self._await_fetch(moment, number, int(seen[3]) if seen else 0)
+        self.look(self.server.clock, found)
+        self.senders[number].set_people(self.record.eligible(number))
+        self.senders[number].campaign.list_gone = True
+
+    def lock(self, moment: int) -> None:
+        """Let the next fetch fail, which waits for a lock until it is cancelled; the row tells the one before."""
+        self.server.advance(moment)
+        number = self.record.campaigns[0]
+        final = self.record.final(number)
+        if final.status == "running":
+            self._await_fetch(moment, number, final.cursor)
+        self.server.fail_fetch = True
+
+    def _await_fetch(self, moment: int, number: int, cursor: int) -> None:
+        """Let the fetch come that the recorded server had done by this moment."""
+        row = self.senders[number].row
+        self.server.advance(moment + _PATIENCE, lambda: row.last_subscriber_id >= cursor)
+
     def kill(self, moment: int) -> None:
         """End the server."""
         self.server.advance(moment)
@@ -252,10 +289,14 @@ _STEPS: Final[tuple[tuple[str, Callable[[Replay, int, re.Match[str]], None]], ..
     (r"settings saved: \{'app.message_sliding_window_rate': (?P<rate>\d+)\}", lambda play, _, found: play.save(found)),
     (r"Restart pressed", lambda play, at, _: play.restart(at)),
     (r"listmonk v(?P<version>[\d.]+) --upgrade", lambda play, _, found: play.upgrade(found)),
+    (r"list \d+ deleted through", Replay.delete_list),
+    (r"locked by another session", lambda play, at, _: play.lock(at)),
     # What the recorder looked at, or waited for.
     (r"row (as the kill left it|after the stop)|before Start|asleep in the window", Replay.look),
     (r"refuses everything after|picked up behind|paused again before|due for more than", Replay.look),
     (r"campaign (?P<n>\d+) (paused|cancelled): |paused cleanly", Replay.look_drained),
     (r"campaign (?P<n>\d+) is (?P<status>\w+): ", Replay.await_status),
+    (r"\d+ s later", Replay.look),
+    (r"statement that fetches the next batch is cancelled", lambda *_: None),
     (r"is up again|after the finished ones|tables taken", lambda *_: None),
 )

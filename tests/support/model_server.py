@@ -301,6 +301,7 @@ class Server:
             count_late = late and self._chance.random() < _LATE
             id_late = late and self._chance.random() < _LATE
             self._noise -= count_late or id_late
+            campaign.late += count_late or id_late
             if not count_late:
                 pipe.sent += 1
             if not id_late:

@@ -27,14 +27,14 @@ def visible(history: History) -> frozenset[int]:
 
 
 def dated(history: History) -> frozenset[int]:
-    """Return who is eligible today, or whose going dates from the time of the sending, or has no date at all."""
+    """Return whose coming back dates from after the start, whose going from the time of the sending, or from never."""
     lists, row = history.lists, history.sender.row
     start, end = row.started_at or 0.0, row.updated_at or 0.0
     blocklisted, eligible = lists.blocklisted(), lists.eligible()
 
     def tells(person: int) -> bool:
         if person in eligible:
-            return True
+            return any(start < held.updated for _, held in lists.of(person))
         if person in blocklisted:
             return not end < lists.people[person].updated
         return any(start < held.updated <= end for _, held in lists.of(person))
@@ -46,8 +46,8 @@ def unseen(history: History) -> frozenset[int]:
     """Return whose coming or going nothing in the database tells, and no count of `to_send` either.
 
     In the audience at the start and gone before the last pick-up counted, without a date that tells (deleted,
-    undated, or a later change hides it); mailed without having been in it, and not visible as a newcomer; in the
-    audience today by a change that no date tells.
+    undated, or a later change hides it), or looking like a newcomer today; mailed without having been in it, and not
+    visible as a newcomer; in the audience today by a change that no date tells.
     """
     sender, campaign = history.sender, history.sender.campaign
     start = campaign.audience_at_start
@@ -62,7 +62,16 @@ def unseen(history: History) -> frozenset[int]:
         for person in (seen & now) - start
         if all(held.updated <= (sender.row.started_at or 0.0) for _, held in history.lists.of(person))
     }
-    return frozenset(gone | guests | disguised)
+    masked = (start & now) - seen
+    return frozenset(gone | guests | disguised | masked)
+
+
+def undated(history: History) -> frozenset[int]:
+    """Return who was in the audience at the start and is blocklisted since, without a date after it."""
+    start = history.sender.row.started_at or 0.0
+    people = history.lists.people
+    blocklisted = history.lists.blocklisted() & history.sender.audience_at_start
+    return frozenset(person for person in blocklisted if people[person].updated <= start)
 
 
 def off_the_grid(history: History) -> bool:
@@ -80,7 +89,7 @@ def contradicted(history: History) -> frozenset[str]:
     false = set()
     if any(each != history.settings for each in history.used):
         false.add("same-batch-size")
-    if history.changed_while_sending or unseen(history):
+    if history.changed_while_sending or unseen(history) or undated(history):
         false.add("lists-unchanged-while-sending")
     plain = not history.changed_while_sending and "same-batch-size" not in false
     if campaign.dropped or (off_the_grid(history) and plain):
@@ -91,7 +100,7 @@ def contradicted(history: History) -> frozenset[str]:
         false.add("never-started-over")
     if sender.failed or campaign.unrenderable & campaign.audience_at_start:
         false.add("no-failures")
-    if campaign.doubled or campaign.unflushed:
+    if campaign.doubled or campaign.unflushed or campaign.late:
         false.add("no-flush-lost-or-doubled")
     return frozenset(false)
 
@@ -109,9 +118,11 @@ def truth_of(history: History) -> TruthOf:
         contradicted=contradicted(history),
         named_in_log=sender.campaign.unrenderable,
         sent=sender.row.sent,
-        shifted=len(history.changed_while_sending | unseen(history)) * max(1, len(history.stops)),
+        shifted=len(history.changed_while_sending | unseen(history) | undated(history)) * max(1, len(history.stops)),
         unseen=len(unseen(history)),
         doubled=sender.campaign.doubled,
+        late=sender.campaign.late,
+        workers=max(used.concurrency for used in history.used),
         noise=noise(history),
         mixed=lists.mixed() if sender.server.behaviour.one_list_decides else frozenset(),
         hangs=lists.gone and sender.server.behaviour.gone_list_fails,

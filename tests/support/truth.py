@@ -62,6 +62,10 @@ class TruthOf:
     """How many people came or went of whom nothing in the database tells."""
     doubled: int | None = None
     """How many mails were counted twice (None: as `sent` tells)."""
+    late: int = 0
+    """Of how many mails a worker stored count or id too late."""
+    workers: int = 0
+    """The most workers that any of its settings had."""
     noise: int = 0
     """By how much workers and a flush were larger under former settings."""
     mixed: frozenset[int] = frozenset()
@@ -79,7 +83,8 @@ class TruthOf:
         """Return who of those that were wrongly presumed reached is not explained by a named assumption that is false.
 
         A refusal explains only the refused; changes of the lists and a doubled flush so many people as they moved a
-        boundary or hid; a lost flush nobody (it makes a hole look larger, not smaller).
+        boundary or hid; a lost flush nobody (it makes a hole look larger, not smaller). Whoever was counted and lies
+        above the cursor hides one.
         """
         false = named & self.contradicted
         if "no-failures" in false:
@@ -88,7 +93,7 @@ class TruthOf:
         if "lists-unchanged-while-sending" in false:
             hidden += self.shifted
         if "no-flush-lost-or-doubled" in false:
-            hidden += self.counted_twice
+            hidden += self.counted_twice + self.late
         if false - {"no-failures", "lists-unchanged-while-sending", "no-flush-lost-or-doubled"}:
             return set()
         return set() if len(wrong) <= hidden else wrong
