@@ -155,7 +155,10 @@ def ranked(recording: Recording) -> list[Any]:
 
 @pytest.mark.parametrize("name", KILLED)
 def test_a_recording_moves_people_out_of_unknown(incident_db: IncidentDatabases, tmp_path: Path, name: str) -> None:
-    """Fewer are unknown than by the row alone, the assumptions are fewer, and prices are no wider."""
+    """Fewer are unknown than by the row alone, the assumptions are fewer, and prices are no wider.
+
+    What M2 on a finished row tells, if it was stopped only once, is as sharp: there that is known, and not assumed.
+    """
     recording = open_recording(name)
     dsn = incident_db(name)
     Replay(dsn, recording, incident_db.loaded(dsn).shift).record(tmp_path / "flight")
@@ -163,7 +166,8 @@ def test_a_recording_moves_people_out_of_unknown(incident_db: IncidentDatabases,
         by_row = plain(conn, recording)[2]
         told = diagnosed(conn, recording, tmp_path / "flight")[2]
     before, after = by_row.examination.recipients, told.examination.recipients
-    assert len(after.unknown) < len(before.unknown)
+    assumed = "stopped-once" in {each.code for each in by_row.examination.assumptions}
+    assert len(after.unknown) < len(before.unknown) + assumed
     assert after.unknown | after.not_mailed | after.never_fetched | after.presumed_reached >= before.unknown
     codes = {each.code for each in told.examination.assumptions}
     assert not codes & {"stopped-once", "never-started-over"}

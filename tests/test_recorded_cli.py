@@ -70,9 +70,7 @@ def test_repair_prices_and_writes_by_the_recording(incident_db: IncidentDatabase
 
 
 @pytest.mark.parametrize("command", ["examine", "repair"])
-def test_a_recording_that_does_not_fit_is_refused(
-    incident_db: IncidentDatabases, tmp_path: Path, command: str
-) -> None:
+def test_a_recording_that_does_not_fit_is_refused(incident_db: IncidentDatabases, tmp_path: Path, command: str) -> None:
     """Of another database, of another campaign, no recording at all, or contradicted by the row."""
     file = tmp_path / "flight"
     dsn = recorded(incident_db, "kill9-v6.2.0", file)

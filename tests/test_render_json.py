@@ -273,6 +273,17 @@ def tend(add: Callable[..., None], dsn: str, options: tuple[str, ...]) -> None:
     add("history of a settle", dsn)
 
 
+def listen(add: Callable[..., None], made: IncidentDatabases, folder: Path) -> None:
+    """Print what is said with recordings, of which one has a gap."""
+    for number, name in enumerate(("kill9-v6.2.0", "kill9-v2.5.1", "seed-v4.1.0")):
+        dsn, flight = made(name), str(folder / f"flight{number}")
+        replay = Replay(dsn, open_recording(name), made.loaded(dsn).shift)
+        replay.record(Path(flight), (lambda look: not 8 <= look < 15) if number == 2 else (lambda _: True))
+        add("examine recorded", dsn, "2", "--ids", "--no-look", "--recorded", flight)
+        add("examine recorded", dsn, "2", "--no-look", "--recorded", flight)
+        add("repair", dsn, "2", "--no-look", "--recorded", flight)
+
+
 @pytest.fixture(scope="module")
 def outputs(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outputs]:
     """Give real outputs by command and kind ("repair from a plan"), each valid by its schema."""
@@ -297,13 +308,7 @@ def outputs(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> I
         break_one_check(patch)
         read(made("seed-v4.1.0"), "2")
         add("repair", made("seed-v4.1.0"))
-    for number, name in enumerate(("kill9-v6.2.0", "kill9-v2.5.1", "seed-v4.1.0")):
-        dsn, flight = made(name), str(folder / f"flight{number}")
-        replay = Replay(dsn, open_recording(name), made.loaded(dsn).shift)
-        replay.record(Path(flight), (lambda look: not 8 <= look < 15) if number == 2 else (lambda _: True))
-        add("examine recorded", dsn, "2", "--ids", "--no-look", "--recorded", flight)
-        add("examine recorded", dsn, "2", "--no-look", "--recorded", flight)
-        add("repair", dsn, "2", "--no-look", "--recorded", flight)
+    listen(add, made, folder)
     detached, dsn = made("deleted-list-v6.0.0"), made("paused-killed-v5.0.3")
     add("examine of lists", detached, "2", "--no-look")
     options = ("--apply", "--yes", "--undo-out", str(folder))

@@ -105,9 +105,7 @@ class Reader:
         groups = plan.guards.get("follow_up", {}).get("groups") or None
         with conn.cursor() as cursor:
             told = heard(cursor, ids, self.recorded) if self.recorded is not None else None
-            found = diagnose_in(
-                cursor, ids, server=None, app_stopped=self.app_stopped, recordings=told, groups=groups
-            )
+            found = diagnose_in(cursor, ids, server=None, app_stopped=self.app_stopped, recordings=told, groups=groups)
         return found.get(plan.campaign_id)
 
     def reprice(self, conn: Connection, plan: Plan) -> Plan | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.diagnosis.account import settled
+from listmonk_doctor.diagnosis.candidates import pinned, union
 from listmonk_doctor.diagnosis.report import Block, Range
 
 if TYPE_CHECKING:
@@ -94,8 +95,9 @@ class Narrowed:
 def narrowed(figures: Figures, recorded: Recorded, rest: BitMap, by_row: Narrowed) -> Narrowed:
     """Let a recording narrow who is unknown among the `rest` of the members.
 
-    A complete recording replaces what the row alone allows, unless its figures are those of a clean end, which says
-    more; a partial one takes away whom it covers, and the assumptions stay.
+    A complete recording replaces what the row alone allows, unless that says more, by a clean end or by M2 on a
+    finished row: then both hold, under the assumptions of both. A partial one takes away whom it covers, and the
+    assumptions stay.
     """
     unknown, codes, blocks = by_row.unknown, by_row.codes, by_row.blocks
     not_mailed, never = rest & recorded.not_mailed, rest & recorded.never
@@ -106,4 +108,8 @@ def narrowed(figures: Figures, recorded: Recorded, rest: BitMap, by_row: Narrowe
     told = open_people - recorded.presumed
     if settled(figures) and not told <= unknown:
         return Narrowed(unknown & told, not_mailed, never, (*codes, *CODES), recorded.blocks)
+    pin = pinned(replace(figures, recorded=None)) if len(recorded.holes) == 1 else None  # it was stopped only once
+    if pin and not told <= (held := union(figures, (pin,))):
+        mixed = figures.audience.mixed if figures.cut_first and len(figures.campaign.lists) > 1 else held - held
+        return Narrowed(told & (held | mixed), not_mailed, never, ("no-flush-lost-or-doubled", *CODES), recorded.blocks)
     return Narrowed(told, not_mailed, never, CODES, recorded.blocks)

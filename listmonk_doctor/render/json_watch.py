@@ -61,7 +61,5 @@ def campaign(event: Event, watch: Watch, alarms: Sequence[Alarm] = ()) -> dict[s
             "duplicates": list(expected.duplicates),
             "newcomers": list(expected.newcomers),
         },
-        "alarms": [
-            {"code": alarm.code, "what": alarm.what, "do": alarm.do, "stop": alarm.stop} for alarm in alarms
-        ],
+        "alarms": [{"code": alarm.code, "what": alarm.what, "do": alarm.do, "stop": alarm.stop} for alarm in alarms],
     }

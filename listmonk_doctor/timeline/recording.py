@@ -51,9 +51,7 @@ def read_recording(path: Path) -> tuple[Identity, tuple[Timeline, ...]]:
         base.close()
 
 
-def _timeline(
-    base: sqlite3.Connection, uuid: str, paces: tuple[Pace, ...], sessions: tuple[Sessions, ...]
-) -> Timeline:
+def _timeline(base: sqlite3.Connection, uuid: str, paces: tuple[Pace, ...], sessions: tuple[Sessions, ...]) -> Timeline:
     """Join the stretches of one campaign, in the order of time; what lies between two is a gap."""
     stretches = base.execute(
         "SELECT id, campaign, name, began, ended FROM stretch WHERE uuid = ? ORDER BY began, id", (uuid,)
