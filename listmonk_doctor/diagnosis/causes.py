@@ -70,17 +70,21 @@ def live_working(figures: Figures, live: Live) -> bool:
     return live.pipe == "open" or (live.running is not False and figures.campaign.status == "running")
 
 
-def _overwritten(figures: Figures, _live: Live) -> Judged:
+def _overwritten(figures: Figures, _live: Live) -> Judged:  # noqa: PLR0911 - one return per kind of row
     campaign = figures.campaign
     same = f"the cursor is {campaign.cursor:,}, the same number as to_send"
     if figures.overwritten:
         if figures.cursor_is_somebody:
-            return "consistent", f"{same}; somebody has that id, but people are left above it"
+            few = figures.left_above <= figures.slack
+            but = "more are short below it than one stop can lose" if few else "people are left above it"
+            return "consistent", f"{same}; somebody has that id, but {but}"
         return "established", f"{same}, and nobody of the audience has that id"
     if figures.started_over:
         return "consistent", f"{campaign.sent:,} sent, but only {figures.cursor_rank.high:,} can lie below the cursor"
     if figures.ended and figures.unexplained_gap > figures.slack and figures.left_above <= figures.slack:
         return "consistent", "an earlier overwritten cursor may have skipped people; the row no longer shows it"
+    if campaign.cursor == campaign.to_send and figures.ahead > figures.slack:
+        return "consistent", f"{same}; somebody has that id, and {figures.ahead:,} are short below it"
     return "ruled-out", f"the cursor ({campaign.cursor:,}) is where an honest one may stand"
 
 

@@ -199,9 +199,9 @@ class Figures:
     def overwritten(self) -> bool:
         """Whether the cursor is a count and not where the sending stood (M2, 3.0.0 to 6.0.0).
 
-        cursor = to_send, unless an honest one may stand there too: somebody has that id, and nobody is left above it
-        but for the clean-up's noise.
-        (That its rank fits `sent` proves little: a stop may have lost the count of what was sent before.)
+        cursor = to_send, unless an honest one may stand there too: somebody has that id, nobody is left above it but
+        for the clean-up's noise, and no more are short below it than one stop explains (where it has not ended). That
+        its rank fits `sent` proves little: a stop may have lost the count of what was sent before.
         """
         campaign = self.campaign
         if not (self.can_start_over and self.started and campaign.to_send > 0):
@@ -211,7 +211,8 @@ class Figures:
         if campaign.cursor != campaign.to_send:
             return False
         left = between(self.audience.possible, campaign.cursor, campaign.ceiling)
-        return len(left) > self.slack or not self.cursor_is_somebody
+        short = 0 if self.ended else self.ahead - self.settings.flush - self.settings.front
+        return len(left) > self.slack or not self.cursor_is_somebody or short > self.settings.one_stop
 
     @property
     def cursor_is_somebody(self) -> bool:
@@ -257,6 +258,17 @@ class Figures:
         return any(behaves(name, self.versions) for name in early)
 
     @cached_property
+    def noise_end(self) -> int:
+        """The id up to which people above an honest cursor may have been mailed: so many as there are workers.
+
+        Only those who were in the audience for certain are counted; the others may lie between, and so may those whom
+        an arbitrary subscription left out (M12).
+        """
+        surely = self.audience.sure - self.audience.mixed if self.cut_first else self.audience.sure
+        rank = count_upto(surely, self.campaign.cursor) + self.slack
+        return at_rank(surely, rank) if rank <= len(surely) else self.campaign.ceiling
+
+    @cached_property
     def tail(self) -> BitMap:
         """Members above a trusted cursor up to the ceiling, without those whom the clean-up's noise may hide.
 
@@ -270,10 +282,7 @@ class Figures:
             return members & members.__class__()
         low = self.campaign.cursor
         if behaves("clean-up-writes-cursor", self.versions):
-            possible = self.audience.possible
-            if self.cut_first:  # whom an arbitrary subscription left out (M12) may lie between
-                possible = possible - self.audience.mixed
-            low = max(low, at_rank(possible, count_upto(possible, low) + self.slack))
+            low = max(low, self.noise_end)
         low = max(low, self.mailed_floor)
         return between(members, low, self.campaign.ceiling) - self.audience.reached
 
@@ -300,8 +309,7 @@ class Figures:
         if not self.cursor_trusted or (self.ended and not self.ends_early):
             last = max(last, self.campaign.ceiling)
         else:  # the clean-up's noise, as for the tail
-            everybody = self.audience.now | self.audience.possible
-            last = max(last, at_rank(everybody, count_upto(everybody, self.campaign.cursor) + self.slack))
+            last = max(last, self.noise_end)
         return upto(self.audience.newcomers, last if self.started else 0)
 
     @cached_property

@@ -186,6 +186,8 @@ def presume(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Presumed |
     held back when it stopped; a window that is slower than the workers leaves nobody in their hands while it sleeps,
     which is when it stops, and stopped-once then says so. None where it adds nothing.
     """
+    if hangs(case.figures) and cursor != EVERYBODY:
+        return None
     return presume_mailing(case, mailed_from(case.figures, cursor), assumptions)
 
 
