@@ -70,7 +70,7 @@ def live_working(figures: Figures, live: Live) -> bool:
     return live.pipe == "open" or (live.running is not False and figures.campaign.status == "running")
 
 
-def _overwritten(figures: Figures, _live: Live) -> Judged:  # noqa: PLR0911 - one return per kind of row
+def _overwritten(figures: Figures, _live: Live) -> Judged:
     campaign = figures.campaign
     same = f"the cursor is {campaign.cursor:,}, the same number as to_send"
     if figures.overwritten:

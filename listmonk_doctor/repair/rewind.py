@@ -96,6 +96,8 @@ def _stopped(figures: Figures) -> tuple[Target, ...]:
     settings, sent = figures.settings, figures.campaign.sent
     at_cursor = figures.rank_by_dates(figures.campaign.cursor)
     floor = at_cursor - settings.one_stop - settings.front  # its front is ragged
+    if figures.can_start_over and figures.campaign.cursor == figures.campaign.to_send:
+        floor = 0  # the cursor may be a count after all (M2): then it says nothing about where the sending stood
     past, before = max(min(sent + settings.flush, at_cursor), floor), max(sent - settings.front, floor, 0)
     return (
         _target(
