@@ -3,6 +3,8 @@
 Three hundred by default, the same in each run; more of them, and others each time:
 
     LISTMONK_DOCTOR_HISTORIES=10000 python -m pytest -q tests/test_histories.py
+
+A failure prints the history step by step, and a line that plays it again (`reproduce_failure`), whichever run it was.
 """
 
 from __future__ import annotations
