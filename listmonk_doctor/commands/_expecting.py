@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from listmonk_doctor.commands._session import Database, diagnosed
@@ -40,8 +41,28 @@ def expected(database: Database, campaign_id: int) -> Expected:
         in_hand,
         audience,
         seen.settings,
+        provisional=campaign.started_at is None,
     )
     return _repaired(database, seen, found) or found
+
+
+def picked_up(database: Database, campaign_id: int, before: Expected) -> Expected:
+    """Return what is expected of a campaign that was watched before it was picked up, which counts its people anew.
+
+    People may have come and gone since the watch began. Raises DoctorError.
+    """
+    from listmonk_doctor.database.snapshot import snapshot
+    from listmonk_doctor.diagnosis.examine import read_figures
+    from listmonk_doctor.diagnosis.idsets import upto
+    from listmonk_doctor.diagnosis.report import Range
+
+    with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor:
+        figures = read_figures(cursor, [campaign_id]).get(campaign_id)
+    if figures is None:
+        return before
+    audience = figures.audience.now
+    mails = len(upto(audience, figures.campaign.ceiling))
+    return replace(before, audience=audience, would_mail=Range(mails, mails), provisional=False)
 
 
 def _audience(database: Database, seen: Examination) -> BitMap:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.commands import _watch_views
-from listmonk_doctor.commands._expecting import expected
+from listmonk_doctor.commands._expecting import expected, picked_up
 from listmonk_doctor.commands._options import Format
 from listmonk_doctor.commands._session import Database, found, opened, warn_if_newer
 from listmonk_doctor.errors import ConnectionFailedError, DoctorError, ExitCode, UsageError
@@ -147,10 +147,21 @@ class Follower:
             if each not in seen.rows:
                 continue
             changed = watch.grown.add(seen)
+            self._know(each, watch)
             alarms = watch.judge(running=running)
             self.view.seen(watch, changed=changed, first=first, alarms=alarms)
             going = going or not watch.over
         return going
+
+    def _know(self, campaign_id: int, watch: Watch) -> None:
+        """Read the people of a campaign anew that had not been picked up when the watch began, once it has been."""
+        if not watch.expected.provisional or watch.now.started_at is None:
+            return
+        try:
+            database = self.database._replace(conn=self._conn or self.database.conn)
+            watch.expected = picked_up(database, campaign_id, watch.expected)
+        except DoctorError as error:  # the next look tries again
+            self.view.note(f"Its people could not be read yet: {error.message}")
 
     def _running(self, seen: Look) -> bool | None:
         """Tell that no server scans where two looks in a row say so; one alone may fall between two sessions."""

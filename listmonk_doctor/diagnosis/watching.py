@@ -33,7 +33,7 @@ class Expected:
 
     `would_mail`, `missed`, `duplicates` and `newcomers` are the price of what Start does. `in_hand`: people fetched
     and perhaps not counted yet, whose mails come on top. `audience`: today's, for what is left (None: not known).
-    `source` says where the price is from.
+    `source` says where the price is from. `provisional`: made before the pick-up, which counts the people anew.
     """
 
     source: str
@@ -46,6 +46,7 @@ class Expected:
     in_hand: int
     audience: BitMap | None
     settings: Settings
+    provisional: bool = False
 
     @property
     def most_sent(self) -> int:
@@ -202,13 +203,22 @@ class Watch:
         row, ended = self.now, self.grown.ended
         if ended is None:
             return None
-        moved = [each for each in self.grown.versions if (ended - each.before).total_seconds() <= RATE_OVER]
+        moved = [each for each in self._run() if (ended - each.before).total_seconds() <= RATE_OVER]
         steps = [each for was, each in pairwise(moved) if each.sent != was.sent]
         if not steps:
             return None
         first = moved[0]
         seconds = (steps[-1].before - first.before).total_seconds()
         return (row.sent - first.sent) / seconds if seconds > 0 else None
+
+    def _run(self) -> list[RowVersion]:
+        """Return the versions since Start was pressed last, as far as it was seen: nothing was sent while it rested."""
+        versions = self.grown.versions
+        began = 0
+        for index, (was, now) in enumerate(pairwise(versions), 1):
+            if now.status == "running" != was.status:
+                began = index
+        return versions[began:]
 
     @property
     def over(self) -> bool:
