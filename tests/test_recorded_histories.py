@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from listmonk_doctor.diagnosis.recorded import Recorded
 
 HISTORIES = int(os.environ.get("LISTMONK_DOCTOR_HISTORIES", "150"))
+FIXED = 1000
+"""Up to so many are the same in every run, so that a red run can be run again."""
 BEGINNING = datetime(2030, 6, 1, 12, tzinfo=UTC)
 PLAYED = ("3.0.0", "4.1.0", "5.0.3", "6.0.0", "6.2.0")
 STEP = 0.25
@@ -51,6 +53,9 @@ class Watched:
     looks: int = 0
     boots: int = 0
     done: list[str] = field(default_factory=list)
+    hidden: bool = False
+    """Whether it was paused and started again between two looks: no-clean-pause-in-mid-batch does not hold then."""
+    _paused: bool = False
     _row: tuple[object, ...] = ()
     _due: float = 0.0
 
@@ -85,6 +90,7 @@ class Watched:
         self.looks += 1
         if self.looks in self.blind:
             return
+        self._paused = False
         self.note_write()
         row, model = self.sender.row, self.sender.settings
         at = moment(self.sender.now)
@@ -112,9 +118,9 @@ class Watched:
         sender = self.sender
         self.done.append(f"{action} at {sender.now:.2f}")
         if action == "pause":
-            sender.pause()
+            self._paused = sender.pause() or self._paused
         elif action == "start":
-            sender.start()
+            self.hidden = (sender.start() and self._paused) or self.hidden
         elif action == "cancel":
             sender.cancel()
         elif action == "kill" and sender.alive:
@@ -207,10 +213,13 @@ def told(one: Watched) -> Recorded | None:
     return read_recorded(figures, read_meaning(timeline), "flight") if figures.started else None
 
 
-@effort(max_examples=HISTORIES, deadline=None, print_blob=True)
+@effort(max_examples=HISTORIES, deadline=None, print_blob=True, derandomize=HISTORIES <= FIXED)
 @given(watched())
 def test_what_a_recording_says_of_a_generated_history_is_true(one: Watched) -> None:
-    """Nobody proved unmailed was mailed, everybody taken was mailed or refused, and nobody else can start over."""
+    """Nobody proved unmailed was mailed, everybody taken was mailed or refused, and nobody else can start over.
+
+    But for a Pause and a Start between two looks, which a recording takes for granted that there were not.
+    """
     said = told(one)
     if said is None:
         return
@@ -224,7 +233,7 @@ def test_what_a_recording_says_of_a_generated_history_is_true(one: Watched) -> N
     assert mailed.isdisjoint(said.not_mailed), f"mailed all the same: {sorted(mailed & set(said.not_mailed))[:9]}"
     assert mailed.isdisjoint(said.never), f"fetched all the same: {sorted(mailed & set(said.never))[:9]}"
     silent = set(said.presumed) - mailed - sender.failed
-    assert not silent, f"not mailed: {sorted(silent)[:9]}"
+    assert not silent or one.hidden, f"not mailed: {sorted(silent)[:9]}"
     if said.complete and not said.meaning.muddled and not said.started_over:
         noise = sender.settings.concurrency * len(said.meaning.lives)  # a clean-up's cursor may be as many short
         assert sum(copies > 1 for copies in sender.mails.values()) <= noise

@@ -33,6 +33,9 @@ PICK_UP: Final = (
     "UPDATE campaigns SET status = 'running', started_at = now(), to_send = %s, max_subscriber_id = 9999999,"
     " last_subscriber_id = %s WHERE id = 2"
 )
+PAUSE: Final = (
+    "UPDATE campaigns SET status = 'paused', sent = %s, last_subscriber_id = %s, updated_at = now() WHERE id = 2"
+)
 OVERWRITE: Final = "UPDATE campaigns SET status = 'paused', last_subscriber_id = to_send WHERE id = 2"
 
 
@@ -52,9 +55,11 @@ def test_a_watch_begun_before_the_pick_up_knows_whom_an_overwritten_cursor_would
                 " WHEN 'double' THEN l.status = 'confirmed' ELSE l.status <> 'unsubscribed' END ORDER BY 1"
             )
         ]
-        cursor = audience[99]
+        fetched, mailed = audience[199], audience[99]  # an orderly pause sets the cursor back to the last one mailed
         other.execute(RESET, [status])
-        steps: Iterator[tuple[str, list[int]]] = iter([(PICK_UP, [len(audience), cursor]), (OVERWRITE, [])])
+        steps: Iterator[tuple[str, list[int]]] = iter(
+            [(PICK_UP, [len(audience), fetched]), (PAUSE, [100, mailed]), (OVERWRITE, [])]
+        )
 
         def turn(_: float) -> None:
             statement, values = next(steps, ("SELECT 1", []))
@@ -71,7 +76,7 @@ def test_a_watch_begun_before_the_pick_up_knows_whom_an_overwritten_cursor_would
     assert len(audience) < audience[0]  # from `to_send` on, everybody is mailed again
     assert watch.expected.left(0) == watch.expected.would_mail.high == len(audience)
     assert [alarm.code for alarm in watch.alarms] == ["overwritten"]
-    assert "from there 100 people would be mailed again" in capsys.readouterr().out
+    assert "from there up to 100 people would be mailed again" in capsys.readouterr().out
 
 
 def test_the_rate_is_taken_from_the_press_of_start_on() -> None:

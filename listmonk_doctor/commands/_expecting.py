@@ -83,7 +83,6 @@ def _audience(database: Database, seen: Examination) -> BitMap:
 
 def _repaired(database: Database, seen: Examination, otherwise: Expected) -> Expected | None:
     """Return the price of the last repair of a campaign, if it stands and the row has only gone on from there."""
-    from listmonk_doctor.diagnosis.watching import Expected
     from listmonk_doctor.repair import journal
 
     if journal.state(database.conn) not in ("readable", "writable"):
@@ -97,15 +96,19 @@ def _repaired(database: Database, seen: Examination, otherwise: Expected) -> Exp
         after = entry.row_after
         if campaign.cursor < after["last_subscriber_id"] or campaign.sent < after["sent"]:
             return None
-        price = {name: _range(entry.price[name]) for name in ("would_mail", "missed", "duplicates", "newcomers")}
-        return Expected(
+        would_mail, missed, duplicates, newcomers = (
+            _range(entry.price[name]) for name in ("would_mail", "missed", "duplicates", "newcomers")
+        )
+        return replace(
+            otherwise,
             source=f"the price of run {entry.run[:8]}",
             sent=after["sent"],
             cursor=after["last_subscriber_id"],
+            would_mail=would_mail,
+            missed=missed,
+            duplicates=duplicates,
+            newcomers=newcomers,
             in_hand=0,
-            audience=otherwise.audience,
-            settings=otherwise.settings,
-            **price,
         )
     return None
 

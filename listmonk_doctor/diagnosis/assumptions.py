@@ -36,7 +36,11 @@ def _sentence(code: str, figures: Figures) -> str:
             f"the batch size was {settings.batch_size:,} all along, with {settings.concurrency:,} workers and a "
             f"message rate of {settings.message_rate:,}, as it is today"
         ),
-        "no-clean-pause-in-mid-batch": "it was never paused cleanly in the middle of a batch",
+        "no-clean-pause-in-mid-batch": (
+            "it was never paused and started again between two looks of the recording"
+            if figures.watched
+            else "it was never paused cleanly in the middle of a batch"
+        ),
         "lists-unchanged-while-sending": lists,
         "stopped-once": f"it was stopped only once{asleep}",
         "never-started-over": "no earlier overwritten cursor made it start over",

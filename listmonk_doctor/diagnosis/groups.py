@@ -71,7 +71,7 @@ def _always(figures: Figures) -> tuple[str, ...]:
     """
     if not behaves("clean-up-writes-cursor", figures.versions):
         return ("lists-unchanged-while-sending",)
-    over = ("never-started-over",) if figures.may_have_started_over else ()
+    over = ("never-started-over",) if figures.watched is None and figures.may_have_started_over else ()
     return ("same-batch-size", "lists-unchanged-while-sending", "no-failures", "no-flush-lost-or-doubled", *over)
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from listmonk_doctor.diagnosis.figures import Figures
     from listmonk_doctor.timeline.meaning import Meaning
 
-CODES: Final = ("lists-unchanged-while-sending", "no-failures")
-"""What a recording does not see: whether the lists changed meanwhile, and whose mail failed."""
+CODES: Final = ("no-clean-pause-in-mid-batch", "lists-unchanged-while-sending", "no-failures")
+"""What a recording does not see: a Pause and a Start between two looks, changes of the lists, whose mail failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Recorded:
 
     `complete`: it was watched from before the first batch until now, so that nothing else can have happened; else it
     narrows only what it covers. `presumed` were taken by a worker; `not_mailed` were not, ever; `never` were never
-    fetched (only where it is complete). `counted` is how many mails were counted while it was watched, `copies` how
-    many people may have been mailed twice.
+    fetched (only where it is complete). `counted` is how many mails were counted while it was watched, `again` are of
+    today's audience, taken by a life after an earlier one may have mailed them.
     """
 
     source: str
@@ -56,6 +56,7 @@ class Recorded:
     holes: tuple[Hole, ...]
     counted: int
     started_over: bool
+    again: BitMap
 
     @property
     def narrows(self) -> bool:
@@ -106,9 +107,11 @@ def narrowed(figures: Figures, recorded: Recorded, rest: BitMap, by_row: Narrowe
     if not recorded.complete:
         return Narrowed(open_people & left, not_mailed, never, (*codes, *CODES), (*blocks, *recorded.blocks))
     told = open_people - recorded.presumed
-    if settled(figures) and not told <= unknown:
+    # The row alone takes for granted that it never started over; a recording that saw it do so knows better.
+    if settled(figures) and not recorded.again and not told <= unknown:
         return Narrowed(unknown & told, not_mailed, never, (*codes, *CODES), recorded.blocks)
-    pin = pinned(replace(figures, recorded=None)) if len(recorded.holes) == 1 else None  # it was stopped only once
+    once = len(recorded.holes) == 1 and not recorded.again  # stopped-once and never-started-over are known
+    pin = pinned(replace(figures, recorded=None)) if once else None
     if pin and not told <= (held := union(figures, (pin,))):
         mixed = figures.audience.mixed if figures.cut_first and len(figures.campaign.lists) > 1 else held - held
         return Narrowed(told & (held | mixed), not_mailed, never, ("no-flush-lost-or-doubled", *CODES), recorded.blocks)

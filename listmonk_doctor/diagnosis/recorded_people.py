@@ -143,7 +143,18 @@ class _Reading:
             holes=tuple(hole for hole in holes if hole is not None),
             counted=sum(life.counted for life in meaning.lives),
             started_over=meaning.goes_back,
+            again=self._again(),
         )
+
+    def _again(self) -> BitMap:
+        """Return whom a life fetched although an earlier one had reached beyond them: where a cursor became a count."""
+        found, highest = self.nobody.copy(), 0
+        if not self.meaning.overwrites:
+            return found
+        for life in self.meaning.lives:
+            found |= between(self.figures.audience.now, life.low, min(life.high, highest))
+            highest = max(highest, life.reach)
+        return found
 
     def _doubtful(self) -> BitMap:
         """Return who may have been mailed around an overwritten cursor.
@@ -184,15 +195,17 @@ class _Reading:
     def _closed(self, life: Life, fetched: BitMap) -> _Reach:
         """Return what an orderly end did: up to the highest id sent all were taken; behind it nobody, but for noise.
 
-        A pipe that was stopped skips what its workers hold: single people just below that id.
+        A pipe that was stopped skips what its workers hold: single people just below that id. One that ran to its end
+        skipped nobody: whoever is behind the id was refused, or mailed and stored too late.
         """
         end = min(life.closed_at or 0, life.high)
         upper = end
         if life.stopped and self._short(life, end) > 0:
             below = between(self.most, life.low, end)
             upper = at_rank(below, len(below) - self.rate - self.workers)
-        noise = self._noise(life, end)
-        return _Reach(fetched, between(fetched, life.low, upper), between(fetched, noise, life.high))
+        skips = life.stopped and not (life.begun and not life.mixed and self._loses(life))
+        left = between(fetched, self._noise(life, end), life.high) if skips else self.nobody
+        return _Reach(fetched, between(fetched, life.low, upper), left)
 
     def _short(self, life: Life, upto: int) -> int:
         """Return how many of those fetched up to an id may not have been counted."""

@@ -27,7 +27,17 @@ def tell_recorded(figures: Figures) -> tuple[Sentences, Sentences, Sentences]:
         f"{each.became:,}, which is `to_send` (M2)."
         for each in _overwritten(figures, recorded)
     ]
+    if recorded.again and not recorded.meaning.muddled:
+        happened.append(_again(recorded))
     return tuple(happened), _known(recorded), _unknowable(figures, recorded)
+
+
+def _again(recorded: Recorded) -> str:
+    low, high = int(recorded.again.min()), int(recorded.again.max())
+    return (
+        f"Recorded: it started over below where it had been; up to {len(recorded.again):,} people of today's "
+        f"audience (ids {low:,} to {high:,}) were taken a second time."
+    )
 
 
 def _overwritten(figures: Figures, recorded: Recorded) -> tuple[Overwrite, ...]:

@@ -122,9 +122,10 @@ def _unknowable(figures: Figures, books: Account, verdict: Verdict) -> Sentences
             f"mails of this campaign{since} and compare with {figures.campaign.sent:,}, which listmonk counted."
         )
     if audience.blocked_undated:
+        are = "is" if len(audience.blocked_undated) == 1 else "are"
         said.append(
-            f"{_people(len(audience.blocked_undated))} on its lists are blocklisted without a usable date: whether "
-            "they were so at the start cannot be told."
+            f"On its lists {_people(len(audience.blocked_undated))} {are} blocklisted without a usable date: whether "
+            "that was so at the start cannot be told."
         )
     if audience.undated:
         said.append(
@@ -133,6 +134,6 @@ def _unknowable(figures: Figures, books: Account, verdict: Verdict) -> Sentences
         )
     if figures.invisible:
         said.append(f"Up to {_people(figures.invisible)} of the audience at the start may have been deleted since.")
-    if figures.may_have_started_over and verdict != "complete":
+    if figures.watched is None and figures.may_have_started_over and verdict != "complete":
         said.append("Whether an earlier overwritten cursor made it start over cannot be seen in the row.")
     return tuple(said)

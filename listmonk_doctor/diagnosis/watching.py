@@ -90,9 +90,22 @@ class Watch:
         """Return the alarms that the last look raises for the first time; `running`: whether a server scans."""
         known = {alarm.code for alarm in self.alarms}
         found = tuple(alarm for alarm in self._all(running=running) if alarm.code not in known)
-        self.highest = max(self.highest, self.now.cursor)
+        self._reached()
         self.alarms.extend(found)
         return found
+
+    def _reached(self) -> None:
+        """Keep up to which id people may have been mailed: an orderly pause says so, by setting the cursor back."""
+        versions, row = self.grown.versions, self.now
+        was = versions[-2] if len(versions) > 1 else row
+        rested = row.status in ("paused", "cancelled") and row.cursor < was.cursor == self.highest
+        if rested and not (self._can_be_overwritten and row.cursor == row.to_send):
+            self.highest = row.cursor
+        self.highest = max(self.highest, row.cursor)
+
+    @property
+    def _can_be_overwritten(self) -> bool:
+        return behaves("cursor-overwritten", self.expected.settings.version)
 
     def _all(self, *, running: bool | None) -> list[Alarm]:
         found = [self._cursor(), self._counter(), self._death(), self._ended(), self._still(running=running)]
@@ -110,10 +123,9 @@ class Watch:
         if len(versions) == 1:
             return None
         was = versions[-2]
-        can = behaves("cursor-overwritten", self.expected.settings.version)
-        if can and row.cursor == row.to_send != was.cursor and row.sent == was.sent:
+        if self._can_be_overwritten and row.cursor == row.to_send != was.cursor and row.sent == was.sent:
             again = self.expected.again(row.cursor, max(self.highest, was.cursor))
-            people = f"{again:,} people" if again is not None else "everybody above it"
+            people = f"up to {again:,} people" if again is not None else "everybody above it"
             harm = f"from there {people} would be mailed again" if row.cursor < was.cursor else "people are skipped"
             count = f"the cursor became {row.cursor:,}, which is `to_send`: a count, not where the sending stood (M2)"
             what, do = f"{count}; {harm}", "press Pause if it runs, and do not press Start"
@@ -126,7 +138,7 @@ class Watch:
             near = again is not None and again <= self.expected.settings.one_stop
             if row.cursor >= floor and near and row.updated_at != was.updated_at:
                 return None
-            people = f"{again:,} people" if again is not None else "people"
+            people = f"up to {again:,} people" if again is not None else "people"
             what = f"the cursor went back from {was.cursor:,} to {row.cursor:,}: {people} are mailed a second time"
             return Alarm("went-back", what, "press Pause", stop=True)
         return None

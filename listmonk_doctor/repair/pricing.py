@@ -243,6 +243,13 @@ def presume_recorded(case: Case, cursor: int, assumptions: tuple[str, ...]) -> P
     before = len(case.figures.newcomers_below & mailed)
     missed = Range(len(surely & left_out), len((surely | unknown) & left_out))
     duplicates = Range(len(got & mailed), len((got | unknown) & mailed) + before)
+    missed, duplicates = _inside(missed, price.missed), _inside(duplicates, price.duplicates)
     if (missed, duplicates) == (price.missed, price.duplicates):
         return None
     return Presumed(missed, duplicates, assumptions)
+
+
+def _inside(part: Range, whole: Range) -> Range:
+    """Return the part of a presumed range that lies in the range that holds whatever is presumed."""
+    low = min(max(part.low, whole.low), whole.high)
+    return Range(low, max(low, min(part.high, whole.high)))

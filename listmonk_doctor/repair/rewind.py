@@ -34,7 +34,7 @@ def targets(case: Case) -> tuple[Target, ...]:
     if figures.ended and figures.campaign.sent == 0:
         return ()
     if figures.ended:
-        return _after_the_end(figures) if figures.overwritten or figures.left_above <= figures.slack else ()
+        return _after_the_end(case) if figures.overwritten or figures.left_above <= figures.slack else ()
     if figures.overwritten or figures.started_over:
         return _stopped_without_cursor(figures)
     if figures.ahead > figures.slack and figures.cursor_trusted:
@@ -52,16 +52,21 @@ def _target(  # noqa: PLR0913 - a target has that many parts
     return Target(prefer, cursor, held, f"{why}: the cursor goes {place}", defensible, refusal)
 
 
-def _earliest(figures: Figures) -> int:
-    """Return the rank before the earliest hole that the figures allow."""
+def _earliest(case: Case) -> int:
+    """Return the rank before the earliest hole that the figures allow; a complete recording tells who may be in one."""
+    figures = case.figures
+    if figures.watched is not None:
+        open_people = case.recipients.unknown | case.recipients.not_mailed
+        return figures.rank_by_dates(int(open_people.min()) - 1) if open_people else figures.campaign.sent
     blocks = candidates(figures)
     return min((block.first_rank - 1 for block in blocks), default=figures.campaign.sent)
 
 
-def _after_the_end(figures: Figures) -> tuple[Target, ...]:
+def _after_the_end(case: Case) -> tuple[Target, ...]:
     """Finished: with M2 and one stop the hole is the very end; otherwise it may be anywhere."""
+    figures = case.figures
     gaps = _target(
-        figures, "no-gaps", _earliest(figures), "before the earliest hole that the figures allow", defensible=False
+        figures, "no-gaps", _earliest(case), "before the earliest hole that the figures allow", defensible=False
     )
     sent = figures.campaign.sent
     if pinned(figures) is not None:

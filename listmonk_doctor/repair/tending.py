@@ -143,9 +143,11 @@ def settle(cur: Cursor[Any], tended: Tended, *, remove_list: bool) -> Plan:
         carried, newer = _carried(cur, made.list_id, [int(entry.list_id or 0) for entry in lists])
         changes += carried
         people = len({change.key["subscriber_id"] for change in carried})
-        notes.append(f"{people:,} people who unsubscribed through the follow-up are unsubscribed from the lists.")
+        who, are = ("1 person", "is") if people == 1 else (f"{people:,} people", "are")
+        notes.append(f"{who} who unsubscribed through the follow-up {are} unsubscribed from the lists.")
         if newer:
-            notes.append(f"{newer:,} subscriptions were changed after that, and are left as they are.")
+            what = "1 subscription was" if newer == 1 else f"{newer:,} subscriptions were"
+            notes.append(f"{what} changed after that; what was changed later stays.")
         if remove_list:
             changes += _removed(cur, tended)
     return _plan(tended, "follow-up-settle", tuple(changes), price={}, notes=tuple(notes), remove_list=remove_list)

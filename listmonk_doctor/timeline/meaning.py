@@ -55,6 +55,11 @@ class Life:
     stopped: bool = False
 
     @property
+    def reach(self) -> int:
+        """The highest id that it may have mailed."""
+        return self.high if self.closed_at is None else min(self.high, self.closed_at)
+
+    @property
     def counted(self) -> int:
         """Mails that reached `sent` in this life."""
         return max(0, self.sent_last - self.sent_first)
@@ -122,10 +127,9 @@ class Meaning:
         """Whether the cursor was ever seen to go below where an earlier life began: people may be mailed twice."""
         highest = 0
         for life in self.lives:
-            reach = life.high if life.closed_at is None else min(life.high, life.closed_at)
             if life.low < highest and life.high > life.low:
                 return True
-            highest = max(highest, reach)
+            highest = max(highest, life.reach)
         return False
 
 
