@@ -9,7 +9,8 @@ import pytest
 
 from listmonk_doctor.demo.recording import open_recording, recordings
 from listmonk_doctor.diagnosis.ranges import members
-from tests.support.followups import CAMPAIGN, bytes_of, done, draft_of, run, said, sent
+from tests.support.followups import CAMPAIGN, bytes_of, done, draft_of, sent
+from tests.support.running import run, said
 from tests.support.truth import read_truth
 
 if TYPE_CHECKING:

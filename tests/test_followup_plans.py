@@ -13,9 +13,10 @@ from psycopg import sql
 from listmonk_doctor.demo.recording import open_recording
 from listmonk_doctor.errors import UsageError
 from listmonk_doctor.repair import planfile
-from tests.support.followups import CAMPAIGN, bytes_of, done, draft_of, run, said, sent
+from tests.support.followups import CAMPAIGN, bytes_of, done, draft_of, sent
 from tests.support.repairing import journal_rows, psql
 from tests.support.replaying import Replay
+from tests.support.running import run, said
 from tests.support.truth import read_truth
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from tests.support.followups import CAMPAIGN, bytes_of, done, draft_of, run, said, sent
+from tests.support.followups import CAMPAIGN, bytes_of, done, draft_of, sent
+from tests.support.running import run, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,9 @@ import pytest
 from listmonk_doctor.errors import DriftError
 from listmonk_doctor.repair import planfile
 from listmonk_doctor.repair.followup import LONGEST_NAME
-from tests.support.followups import CAMPAIGN, bytes_of, done, draft_of, run, said, sent
+from tests.support.followups import CAMPAIGN, bytes_of, done, draft_of, sent
 from tests.support.repairing import connect, elsewhere, journal_rows, psql, write
+from tests.support.running import run, said
 from tests.test_hostile_names import NAMES, harmless, rename
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -22,7 +21,7 @@ from listmonk_doctor.timeline.recording import read_recording
 from tests.support.holding import assert_true
 from tests.support.looking import write
 from tests.support.replaying import Replay
-from tests.support.truth import read_truth
+from tests.support.truth import read_truth, server_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,17 +42,11 @@ def everything(_: int) -> bool:
 def diagnosed(conn: psycopg.Connection[Any], recording: Recording, file: Path) -> dict[int, Diagnosis]:
     """Diagnose every campaign of a replayed recording with what the recorder kept of it."""
     ids = [int(campaign) for campaign in recording.incident["campaigns"]]
-    server = SimpleNamespace(
-        running=recording.servers_scanning > 0,
-        scanners=recording.servers_scanning,
-        because="recorded",
-        pipes={campaign: "open" if campaign in recording.open_pipes else "none" for campaign in ids},
-        xmin={},
-    )
+    server = server_of(recording)
     _, timelines = read_recording(file)
     heard = {each.campaign_id: Heard(read_meaning(each), file.name) for each in timelines}
     with snapshot(conn, schema="public", timeout=60.0) as cur:
-        return diagnose_in(cur, ids, server=server, recordings=heard)  # type: ignore[arg-type]
+        return diagnose_in(cur, ids, server=server, recordings=heard)
 
 
 def hold(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -10,21 +9,18 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from psycopg import sql
-from typer.testing import CliRunner
 
-from listmonk_doctor.cli import app
 from listmonk_doctor.database.snapshot import snapshot
 from listmonk_doctor.demo.recording import open_recording
 from listmonk_doctor.repair.diagnose import diagnose_in
 from tests.engine_model import Resumed, Row, Settings, resume_from_row
 from tests.support.holding import assert_true
+from tests.support.running import run, said
 from tests.support.truth import TruthOf, read_truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from typer.testing import Result
 
     from listmonk_doctor.repair.plan import Diagnosis
 
@@ -42,18 +38,6 @@ TABLES = (
     "templates",
 )
 CAMPAIGN = 2
-
-
-def run(*words: str) -> Result:
-    """Run a command as its user would, and return what it printed and its exit code."""
-    return CliRunner().invoke(app, list(words))
-
-
-def said(*words: str) -> tuple[int, dict[str, Any]]:
-    """Run a command with --format json and return its exit code and what it said."""
-    result = run(*words, "--format", "json")
-    assert result.stdout, result.stderr
-    return result.exit_code, json.loads(result.stdout)
 
 
 def bytes_of(dsn: str) -> dict[str, list[str]]:

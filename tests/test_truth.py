@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -15,7 +14,7 @@ from listmonk_doctor.repair.diagnose import diagnose_in
 from tests.support.holding import assert_true
 from tests.support.sharp import assert_sharp, yardstick
 from tests.support.table import GROUPS, PRICES, group_row, price_rows
-from tests.support.truth import read_truth
+from tests.support.truth import read_truth, server_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,15 +32,9 @@ CASES = [
 def diagnosed(conn: psycopg.Connection[Any], recording: Recording) -> dict[int, Diagnosis]:
     """Diagnose every campaign of a loaded recording, with the scanners and pipes that were there."""
     ids = [int(campaign) for campaign in recording.incident["campaigns"]]
-    server = SimpleNamespace(
-        running=recording.servers_scanning > 0,
-        scanners=recording.servers_scanning,
-        because="recorded",
-        pipes={campaign: "open" if campaign in recording.open_pipes else "none" for campaign in ids},
-        xmin={},
-    )
+    server = server_of(recording)
     with snapshot(conn, schema="public", timeout=60.0) as cur:
-        return diagnose_in(cur, ids, server=server)  # type: ignore[arg-type]
+        return diagnose_in(cur, ids, server=server)
 
 
 @pytest.mark.parametrize(("name", "worse"), CASES)

@@ -89,6 +89,15 @@ UnknownVersion = Annotated[
     bool,
     typer.Option("--allow-unknown-version", help="Write even though this listmonk is newer than is known."),
 ]
+Apply = Annotated[bool, typer.Option("--apply", help="Write what is shown.")]
+Sql = Annotated[
+    bool,
+    typer.Option("--sql", help="Print the transaction and its undo as scripts for a DBA; write nothing."),
+]
+UndoOut = Annotated[
+    Path | None,
+    typer.Option("--undo-out", metavar="PLACE", help="File or folder of the undo script (default: this folder)."),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --apply (needed off a terminal).")]
 
 

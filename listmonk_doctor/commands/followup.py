@@ -1,7 +1,6 @@
 """Owns the command line of `follow-up`: tending one that `repair --strategy follow-up` made."""
 
 # Typer reads the annotations at run time, so they are not postponed; what does the work is imported when it is run.
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,23 +13,15 @@ FollowUp = Annotated[
     str,
     typer.Argument(metavar="CAMPAIGN", help="The follow-up or its original: id, uuid, or (dry run only) name."),
 ]
-Apply = Annotated[bool, typer.Option("--apply", help="Write what is shown.")]
-Sql = Annotated[
-    bool, typer.Option("--sql", help="Print the transaction and its undo as scripts for a DBA; write nothing.")
-]
-UndoOut = Annotated[
-    Path | None,
-    typer.Option("--undo-out", metavar="PLACE", help="File or folder of the undo script (default: this folder)."),
-]
 
 
 def refresh(  # noqa: PLR0913 - one per option
     campaign: FollowUp,
     *,
-    apply: Apply = False,
+    apply: opt.Apply = False,
     yes: opt.Yes = False,
-    sql: Sql = False,
-    undo_out: UndoOut = None,
+    sql: opt.Sql = False,
+    undo_out: opt.UndoOut = None,
     allow_unknown_version: opt.UnknownVersion = False,
     output: opt.OutputFormat = None,
     dsn: opt.Dsn = None,
@@ -59,10 +50,10 @@ def settle(  # noqa: PLR0913 - one per option
     remove_list: Annotated[
         bool, typer.Option("--remove-list", help="Remove the follow-up's list with its subscriptions, too.")
     ] = False,
-    apply: Apply = False,
+    apply: opt.Apply = False,
     yes: opt.Yes = False,
-    sql: Sql = False,
-    undo_out: UndoOut = None,
+    sql: opt.Sql = False,
+    undo_out: opt.UndoOut = None,
     allow_unknown_version: opt.UnknownVersion = False,
     output: opt.OutputFormat = None,
     dsn: opt.Dsn = None,

@@ -26,7 +26,7 @@ def repair(  # noqa: PLR0913 - one per option
         str | None,
         typer.Option("--group", metavar="NAMES", help="Whom a follow-up is for, as in unknown,never_fetched."),
     ] = None,
-    apply: Annotated[bool, typer.Option("--apply", help="Write what is shown.")] = False,
+    apply: opt.Apply = False,
     yes: opt.Yes = False,
     plan_out: Annotated[
         Path | None,
@@ -36,14 +36,8 @@ def repair(  # noqa: PLR0913 - one per option
         Path | None,
         typer.Option("--plan", metavar="FILE", help="Show or apply a plan that was saved."),
     ] = None,
-    sql: Annotated[
-        bool,
-        typer.Option("--sql", help="Print the transaction and its undo as scripts for a DBA; write nothing."),
-    ] = False,
-    undo_out: Annotated[
-        Path | None,
-        typer.Option("--undo-out", metavar="PLACE", help="File or folder of the undo script (default: this folder)."),
-    ] = None,
+    sql: opt.Sql = False,
+    undo_out: opt.UndoOut = None,
     reason: Annotated[str, typer.Option("--reason", help="Why a finding is accepted (with --strategy accept).")] = "",
     until: Annotated[
         str | None,

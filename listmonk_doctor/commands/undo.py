@@ -15,7 +15,7 @@ def undo(  # noqa: PLR0913 - one per option
         typer.Argument(metavar="RUN", help="The run's id, or its first 8 characters (default: the last that stands)."),
     ] = None,
     *,
-    apply: Annotated[bool, typer.Option("--apply", help="Write what is shown.")] = False,
+    apply: opt.Apply = False,
     yes: opt.Yes = False,
     app_stopped: opt.AppStopped = False,
     no_look: opt.NoLook = False,

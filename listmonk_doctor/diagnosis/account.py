@@ -37,7 +37,7 @@ def bounds(figures: Figures) -> Bounds:
     reached = len(audience.reached & audience.possible)
     fetched = figures.fetched
     most = min(figures.at_start.high, len(fetched) + figures.invisible)
-    overcount = figures.settings.flush
+    overcount = figures.flush
     if figures.repaired:  # what it added was never sent, and whoever it set the cursor back for may count twice
         overcount += figures.repaired.added
         overcount += len(between(figures.audience.possible, figures.repaired.below, figures.repaired.floor))
@@ -82,9 +82,9 @@ def judge(figures: Figures) -> Verdict:
         return "in-progress"
     if settled(figures):
         return "complete"
-    if figures.cursor_trusted and len(figures.tail) > 0 and figures.left_above > figures.slack:
-        return "incomplete"
-    return "cannot-tell"
+    never_fetched = figures.cursor_trusted and len(figures.tail) > 0 and figures.left_above > figures.slack
+    recorded = len(figures.proved_unmailed) > figures.slack
+    return "incomplete" if never_fetched or recorded else "cannot-tell"
 
 
 def account(figures: Figures, limits: Bounds) -> Account:

@@ -23,6 +23,18 @@ CODES: Final = (
 """Every assumption that may be named, in the order in which they are listed."""
 
 
+def _settings(figures: Figures) -> str:
+    """Return the sentence for the settings; a recording that saw them change knows better than today's."""
+    settings = figures.settings
+    seen = figures.recorded.meaning.timeline.paces if figures.recorded else ()
+    if len({(pace.batch_size, pace.concurrency, pace.message_rate) for pace in seen}) > 1:
+        return "batch size, workers and message rate were those that the recording saw, and no others in between"
+    return (
+        f"the batch size was {settings.batch_size:,} all along, with {settings.concurrency:,} workers and a "
+        f"message rate of {settings.message_rate:,}, as it is today"
+    )
+
+
 def _sentence(code: str, figures: Figures) -> str:
     settings, undated = figures.settings, len(figures.audience.blocked_undated)
     lists = "nobody joined, left or was blocklisted while it was being sent"
@@ -32,10 +44,7 @@ def _sentence(code: str, figures: Figures) -> str:
         lists += f", {doubtful:,} whose subscription changed since were in the audience at the start"
     asleep = ", while it slept in the sliding window" if settings.paced_by_window else ""
     return {
-        "same-batch-size": (
-            f"the batch size was {settings.batch_size:,} all along, with {settings.concurrency:,} workers and a "
-            f"message rate of {settings.message_rate:,}, as it is today"
-        ),
+        "same-batch-size": _settings(figures),
         "no-clean-pause-in-mid-batch": (
             "it was never paused and started again between two looks of the recording"
             if figures.watched

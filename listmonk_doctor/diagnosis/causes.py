@@ -172,7 +172,7 @@ def _counter(figures: Figures, _live: Live) -> Judged:
     if figures.started and settled(figures) and figures.gap > 0:
         return "consistent", f"{figures.gap:,} short with {figures.slack} workers"
     if short:
-        return "consistent", f"each hard stop loses up to {figures.settings.flush:,} mails of counting"
+        return "consistent", f"each hard stop loses up to {figures.flush:,} mails of counting"
     return "ruled-out", "the counters agree"
 
 
@@ -194,8 +194,8 @@ def _one_of_two(figures: Figures, _live: Live) -> Judged:
 
 
 def _blocklisted(figures: Figures, _live: Live) -> Judged:
-    if figures.started and figures.gap > 0 and figures.blocked_now:
-        return "consistent", f"{figures.blocked_now:,} people on its lists are blocklisted, {figures.gap:,} are short"
+    if figures.started and figures.gap > 0 and figures.blocked_then:
+        return "consistent", f"{figures.blocked_then:,} people on its lists are blocklisted, {figures.gap:,} are short"
     return "ruled-out", "no gap, or nobody blocklisted"
 
 

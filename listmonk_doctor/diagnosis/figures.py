@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from listmonk_doctor.diagnosis.idsets import above, at_rank, between, count_upto, upto
 from listmonk_doctor.diagnosis.report import Range
-from listmonk_doctor.listmonk.versions import behaves
+from listmonk_doctor.listmonk.versions import SCAN_SECONDS, behaves
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -97,15 +97,25 @@ class Figures:
         """People by whom a clean finish may be out: one per worker."""
         return self.settings.concurrency
 
+    @cached_property
+    def flush(self) -> int:
+        """The most mails that one count of `sent` can hold: at today's rate, or a faster one that a recording saw."""
+        seen = self.recorded.meaning.timeline.paces if self.recorded else ()
+        return max(self.settings.flush, *(int(SCAN_SECONDS * pace.per_second) for pace in seen), 0)
+
     @property
     def gap(self) -> int:
         """to_send - sent, in listmonk's own numbers; negative where more was sent than counted."""
         return self.campaign.to_send - self.campaign.sent
 
     @cached_property
-    def blocked_now(self) -> int:
-        """People on its lists, not unsubscribed, who are blocklisted today: versions to 3.0.0 count them in to_send."""
-        return len(self.audience.blocked_undated) + len(self.audience.blocked_since)
+    def blocked_then(self) -> int:
+        """People on its lists, not unsubscribed, who may have been blocklisted when it was sent, and are today.
+
+        Versions to 3.0.0 count them in to_send. Whoever was blocklisted after its end, by the date, explains no gap.
+        """
+        audience = self.audience
+        return len(audience.blocked_undated) + len(audience.blocked_since & audience.left_during)
 
     @cached_property
     def unexplained_gap(self) -> int:
@@ -114,7 +124,7 @@ class Figures:
         Each pick-up counts anew, so only where every version that may have sent it does so.
         """
         if all(behaves("to-send-counts-blocklisted", version) for version in self.versions):
-            return max(0, self.gap - self.blocked_now) if self.gap > 0 else self.gap
+            return max(0, self.gap - self.blocked_then) if self.gap > 0 else self.gap
         return self.gap
 
     @cached_property
@@ -211,7 +221,7 @@ class Figures:
         if campaign.cursor != campaign.to_send:
             return False
         left = between(self.audience.possible, campaign.cursor, campaign.ceiling)
-        short = 0 if self.ended else self.ahead - self.settings.flush - self.settings.front
+        short = 0 if self.ended else self.ahead - self.flush - self.settings.front
         return len(left) > self.slack or not self.cursor_is_somebody or short > self.settings.one_stop
 
     @property

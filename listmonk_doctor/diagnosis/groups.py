@@ -110,7 +110,7 @@ def _unknown(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[Block, ...],
     short = figures.shortfall if settled(figures) else short_by_dates(figures)
     if short < -figures.slack:  # more was counted than there were people: as much may hide a hole
         always.remove("no-flush-lost-or-doubled")
-        short += figures.settings.flush
+        short += figures.flush
     if short <= 0:
         return rest & noise, (), tuple(always)
     if figures.cut_first:

@@ -70,7 +70,7 @@ def _known(figures: Figures, books: Account, verdict: Verdict) -> Sentences:
         if figures.gap > figures.slack:
             agree = f"Its gap of {figures.gap:,} is no more than the blocklisted whom `to_send` counts."
         said.append(
-            f"{agree} Besides, only a 5-second count that was written twice (up to {figures.settings.flush:,} mails), "
+            f"{agree} Besides, only a 5-second count that was written twice (up to {figures.flush:,} mails), "
             f"or the {_people(figures.slack)} by which counts may be off, could hide anybody who was missed."
         )
     elif not figures.can_start_over and books.lost.high:
@@ -100,7 +100,7 @@ def _moved(figures: Figures) -> Sentences:
 
 def _worth(figures: Figures) -> str:
     """Say what `sent` is worth for this campaign."""
-    flush = figures.settings.flush
+    flush = figures.flush
     limit = f"up to {flush:,} mails (5 s at full rate)"
     return (
         f"`sent` is exact to {figures.slack:,} on a clean end. Each hard stop leaves {limit} out of it, and a count "

@@ -214,11 +214,6 @@ def called(name: str) -> str:
 def story(known: Known) -> tuple[str, ...]:
     """Return what is to be said of the follow-ups of a campaign, one sentence each."""
     told = []
-    if known.is_of is not None and known.is_of.settled:
-        told.append(
-            "Do not set it to paused and press Start: it was settled, and has the lists of its original, which would "
-            "be mailed from its cursor on."
-        )
     for each in known.made:
         people = f"{len(each.people):,} people"
         if each.id is None:

@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from typer.testing import CliRunner
 
-from listmonk_doctor.cli import app
 from listmonk_doctor.demo.recording import open_recording
 from tests.engine_model import Row, Settings, resume_from_row
 from tests.support.repairing import tables
+from tests.support.running import said
 from tests.support.truth import NOW
 
 if TYPE_CHECKING:
-    from typer.testing import Result
-
     from tests.engine_model import Resumed
 
 CAMPAIGN = 2
 """The recorded campaign."""
 LISTMONKS = ("public",)
-
-
-def run(*words: str) -> Result:
-    """Run a command as its user would, and return what it printed and its exit code."""
-    return CliRunner().invoke(app, list(words))
-
-
-def said(*words: str) -> tuple[int, dict[str, Any]]:
-    """Run a command with --format json and return its exit code and what it said."""
-    result = run(*words, "--format", "json")
-    assert result.stdout, result.stderr
-    return result.exit_code, json.loads(result.stdout)
 
 
 def done(*words: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -109,6 +110,18 @@ class TruthOf:
     def missed(self) -> frozenset[int]:
         """In the audience at the start and today, and never mailed; the refused among them."""
         return frozenset(person for person in self.at_start & self.now if not self.mails.get(person))
+
+
+def server_of(recording: Recording) -> Any:
+    """Return what the looks at the server say of a recording: the scanners and the pipes that were there."""
+    ids = [int(campaign) for campaign in recording.incident["campaigns"]]
+    return SimpleNamespace(
+        running=recording.servers_scanning > 0,
+        scanners=recording.servers_scanning,
+        because="recorded",
+        pipes={campaign: "open" if campaign in recording.open_pipes else "none" for campaign in ids},
+        xmin={},
+    )
 
 
 def read_truth(conn: Connection[Any], recording: Recording, campaign: int, *, worse: bool, shifted: int = 0) -> TruthOf:
