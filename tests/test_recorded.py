@@ -183,6 +183,7 @@ def test_whoever_was_surely_not_mailed_is_told_with_the_time_of_the_death(
     cause = next(each for each in said.causes if each.code == "M1")
     assert cause.standing == "established"
     assert 250 <= len(said.recipients.not_mailed) <= 300
+    assert said.verdict == "incomplete"
     (hole,) = said.recorded.holes if said.recorded else ()
     killed = next(step for step in open_recording("kill9-v6.2.0").incident["steps"] if "SIGKILL" in step["step"])
     assert killed["at"][14:19] == "25:07"

@@ -266,6 +266,20 @@ def test_a_kill_is_found_and_most_of_its_hole_is_proved() -> None:
     assert set(said.not_mailed) <= one.sender.missed
 
 
+def test_whoever_is_behind_the_end_of_a_whole_run_is_not_said_to_be_unmailed() -> None:
+    """The last one was mailed and stored too late, two before were refused: the cursor stops short of all three."""
+    sender = Sender("3.0.0", range(50, 89), Settings(5, 2, 4), fails=frozenset({86, 87}), seed=0, races=True)
+    one = Watched(sender, named=False)
+    one.run(1)
+    one.act("start")
+    one.run(20)
+    assert (sender.row.status, sender.row.last_subscriber_id) == ("finished", 85)
+    assert 88 in sender.mails
+    said = told(one)
+    assert said is not None
+    assert 88 not in said.not_mailed
+
+
 def test_whoever_was_mailed_in_a_time_that_nobody_saw_is_not_said_to_be_unmailed() -> None:
     """The cursor is set back by hand while nobody looks, and all are mailed after all: nothing is claimed of them."""
     one = killed()

@@ -1,4 +1,4 @@
-"""Tests of what explains a gap: only who was blocklisted while it was sent, by the dates, and nobody after."""
+"""Tests of what narrows who is unknown: who was blocklisted when, and who is proved to have been mailed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pyroaring import BitMap
 
 from listmonk_doctor.diagnosis.account import settled
+from listmonk_doctor.diagnosis.candidates import PROOFS_NEEDED, candidates
 from listmonk_doctor.diagnosis.figures import Figures
 from listmonk_doctor.diagnosis.groups import group
 from listmonk_doctor.diagnosis.idsets import Audience
@@ -50,3 +51,43 @@ def test_people_who_were_blocklisted_after_the_end_explain_no_gap() -> None:
     assert seen.unexplained_gap == 20
     assert not settled(seen)
     assert 7 in group(seen).recipients.unknown
+
+
+def stopped(reached: set[int]) -> Figures:
+    """Return a campaign of 6.2.0 that mailed 900 of 1,000 in batches of 500, with 5 workers at a rate of 10."""
+    people, nobody = BitMap(range(1, 1001)), BitMap()
+    names = ("undated", "newcomers", "left", "left_during", "blocked_since", "blocked_undated", "mixed", "fetchable")
+    audience = Audience(now=people, sure=people, reached=BitMap(reached), **dict.fromkeys(names, nobody))
+    row = Campaign(
+        2,
+        "uuid",
+        "name",
+        "regular",
+        "finished",
+        900,
+        1000,
+        1000,
+        1000,
+        "email",
+        START,
+        START,
+        END,
+        None,
+        "7",
+        (CampaignList(1, 1, "one", "single"),),
+    )
+    settings = Settings(batch_size=500, concurrency=5, message_rate=10, versions=((parse("v6.2.0"), None),))
+    return Figures(row, settings, audience, END + timedelta(days=1))
+
+
+def test_proofs_in_a_block_leave_its_end_and_the_ragged_front() -> None:
+    """The third proof from the end narrows it to what lies behind that person, and 50 people before."""
+    whole, narrowed = (candidates(stopped(proofs), 100) for proofs in (set[int](), {440, 450, 460}))
+    assert [(block.first_id, block.last_id) for block in whole] == [(351, 500), (851, 1000)]
+    assert [(block.first_id, block.last_id) for block in narrowed] == [(391, 500), (851, 1000)]
+
+
+def test_two_proofs_narrow_nothing() -> None:
+    """A forwarded mail and a test send that was opened late may both be false."""
+    assert PROOFS_NEEDED == 3
+    assert candidates(stopped({480, 490}), 100) == candidates(stopped(set()), 100)

@@ -215,9 +215,11 @@ def _counts_fetched(figures: Figures, _live: Live) -> Judged:
     return "ruled-out", "it never started"
 
 
-def _two_servers(_figures: Figures, live: Live) -> Judged:
+def _two_servers(figures: Figures, live: Live) -> Judged:
     if live.scanners > 1:
         return "established", f"{live.scanners} servers are scanning this database now"
+    if not figures.started:
+        return "ruled-out", "it never started"
     return "consistent", "whether two servers were at work while it was sent cannot be seen afterwards"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from listmonk_doctor.diagnosis.idsets import count_upto
+
 if TYPE_CHECKING:
     from listmonk_doctor.diagnosis.figures import Figures
     from listmonk_doctor.diagnosis.report import Account, Verdict
@@ -22,7 +24,8 @@ def tell(figures: Figures, books: Account, verdict: Verdict) -> tuple[Sentences,
 
 def _happened(figures: Figures, verdict: Verdict) -> Sentences:
     campaign = figures.campaign
-    said = [f"The campaign is {campaign.status}: listmonk counted {campaign.sent:,} sent of {campaign.to_send:,}."]
+    status = "a draft" if campaign.status == "draft" else campaign.status
+    said = [f"The campaign is {status}: listmonk counted {campaign.sent:,} sent of {campaign.to_send:,}."]
     if figures.overwritten:
         said.append(
             f"The cursor reads {campaign.cursor:,}, which is `to_send`: "
@@ -74,7 +77,8 @@ def _known(figures: Figures, books: Account, verdict: Verdict) -> Sentences:
             f"or the {_people(figures.slack)} by which counts may be off, could hide anybody who was missed."
         )
     elif not figures.can_start_over and books.lost.high:
-        said.append(f"At most {_people(books.lost.high)} below the cursor were missed.")
+        below = count_upto(figures.audience.members, campaign.cursor) if figures.cursor_trusted else books.lost.high
+        said.append(f"At most {_people(min(books.lost.high, below))} below the cursor were missed.")
     if campaign.status == "paused" and figures.cursor_trusted:
         said.append(f"Start would mail {_people(len(figures.next_start_mails))}.")
     return tuple(said)

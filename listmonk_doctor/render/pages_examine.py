@@ -122,7 +122,8 @@ def _people(seen: Examination, *, ids: bool) -> doc.Document:
     if rows:
         blocks.append(doc.Table(("", "people", "what it means"), tuple(rows), frozenset({1})))
     else:
-        blocks.append(doc.Lines(("Nobody is in its audience.",)))
+        waiting = seen.verdict == "not-started" and seen.account.audience_now > 0
+        blocks.append(doc.Lines(("Nobody was mailed yet." if waiting else "Nobody is in its audience.",)))
     if shown:
         blocks += [
             doc.Heading("Their subscriber ids", "the whole lists: --format json or csv"),

@@ -77,7 +77,10 @@ def _do(  # noqa: PLR0911 - one return per kind of advice
             command = f"`listmonk-doctor repair {campaign.id} --prefer no-gaps`"
             reach = "What was counted as sent, and what 5 uncounted seconds can hold, reach up to the cursor"
             return [f"{reach}: look at {command}, which mails up to {twice:,} people twice."]
-        return ["No repair can be defended from the database alone: the prices below show what each would cost."]
+        return [
+            "No repair can be defended from the database alone: who was missed is in the relay's log.",
+            *_follow(options),
+        ]
     if best.strategy == "nothing":
         if campaign.status == "paused":
             return [f"Press Start when you want it to go on: it mails {best.would_mail} people."]
@@ -89,6 +92,18 @@ def _do(  # noqa: PLR0911 - one return per kind of advice
         return [f"Before anything can be repaired: {best.because.rpartition('Not now: ')[2]}"]
     first = best.because.split(". ")[0]
     return [f"Look at `{command}` (a dry run): {first[0].lower()}{first[1:].rstrip('.')}."]
+
+
+def _follow(options: tuple[Option, ...]) -> list[str]:
+    """Say what a follow-up costs that leaves nobody out if the named assumptions hold; nothing without one."""
+    follow = next((each for each in options if each.strategy == "follow-up" and each.allowed_now), None)
+    if follow is None or follow.presumably is None or follow.presumably.missed.high:
+        return []
+    said = (
+        f"Without the log, a follow-up presumably leaves nobody out: it mails {follow.would_mail} people, of whom "
+        f"{follow.duplicates} get it twice. Look at it with --strategy follow-up."
+    )
+    return [said]
 
 
 def _hung(figures: Figures, examination: Examination) -> bool:

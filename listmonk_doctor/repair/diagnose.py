@@ -139,7 +139,7 @@ def make_plan(diagnosis: Diagnosis, option: Option, *, reason: str = "") -> Plan
         guards=guards(examination) | ({"follow_up": {"groups": list(option.groups)}} if option.groups else {}),
         price=price_of(option),
         reason=reason,
-        notes=followup.notes(option),
+        notes=followup.notes(option, campaign.id),
     )
 
 

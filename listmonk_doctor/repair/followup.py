@@ -244,7 +244,7 @@ def narrowed(figures: Figures, known: Known) -> Figures:
 def advised(known: Known, others: Sequence[str]) -> tuple[str, ...]:
     """Return what to do about the follow-ups of a campaign, then the other advice: with one, only what not to do."""
     told = _advice(known)
-    return (*told, *(each for each in others if not known.made or each.startswith("Do not")))
+    return (*told, *(each for each in others if not told or each.startswith("Do not")))
 
 
 def _advice(known: Known) -> list[str]:
@@ -254,6 +254,11 @@ def _advice(known: Known) -> list[str]:
         told.append(
             "Do not set it to paused and press Start: it was settled, and has the lists of its original, which would "
             "be mailed from its cursor on."
+        )
+    if known.is_of is not None and known.is_of.waiting:
+        told.append(
+            f"Run `listmonk-doctor follow-up refresh {known.is_of.id}` just before you press Start: people leave in "
+            "between."
         )
     for each in known.made:
         if each.waiting:
@@ -290,15 +295,15 @@ def recommended(option: Option, prefer: str, examination: Examination, others: S
     return replace(option, recommended=good)
 
 
-def notes(option: Option) -> tuple[str, ...]:
-    """Return what to mind before the draft of a follow-up is started; nothing for other strategies."""
+def notes(option: Option, campaign_id: int) -> tuple[str, ...]:
+    """Return what to mind before the draft of a campaign's follow-up is started; nothing for other strategies."""
     if option.strategy != "follow-up":
         return ()
     return (
         "The campaign itself must not be started again: the follow-up takes its place.",
-        "People leave in between: run `listmonk-doctor follow-up refresh` on it just before you press Start.",
+        f"People leave in between: run `listmonk-doctor follow-up refresh {campaign_id}` just before you press Start.",
         (
-            "Once it was sent, run `listmonk-doctor follow-up settle`, so that the unsubscribe links in its mails lead "
-            "to the lists that people know."
+            f"Once it was sent, run `listmonk-doctor follow-up settle {campaign_id}`, so that the unsubscribe links in "
+            "its mails lead to the lists that people know."
         ),
     )

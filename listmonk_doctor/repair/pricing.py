@@ -175,7 +175,7 @@ def _nothing() -> Price:
 
 
 def _will_send(figures: Figures) -> bool:
-    return figures.campaign.status == "scheduled"
+    return figures.campaign.status in ("scheduled", "draft")
 
 
 def presume(case: Case, cursor: int, assumptions: tuple[str, ...]) -> Presumed | None:
