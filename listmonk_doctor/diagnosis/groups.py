@@ -65,9 +65,8 @@ def group(figures: Figures) -> Grouping:
 def _always(figures: Figures) -> tuple[str, ...]:
     """Return what the account takes for granted, too: that today's settings were those, and the dates tell who left.
 
-    From 3.0.0 on how far count and cursor can be off follows from workers and rate, and the refused may lie between the
-    cursor and those whom its noise hides; from 3.0.0 to 6.0.0 how often somebody may
-    have been mailed has no bound.
+    From 3.0.0 on how far count and cursor can be off follows from workers and rate, and the refused may lie between
+    the cursor and those whom its noise hides; from 3.0.0 to 6.0.0 how often somebody may have been mailed has no bound.
     """
     if not behaves("clean-up-writes-cursor", figures.versions):
         return ("lists-unchanged-while-sending",)
@@ -102,8 +101,7 @@ def _unknown(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[Block, ...],
     if figures.counts_fetched:
         return rest, (), ()
     if pin := pinned(figures):
-        mixed = figures.audience.mixed if figures.cut_first and len(figures.campaign.lists) > 1 else rest - rest
-        return rest & (union(figures, (pin,)) | mixed), (pin,), ("stopped-once", *always)
+        return rest & (union(figures, (pin,)) | figures.arbitrary), (pin,), ("stopped-once", *always)
     if not figures.cursor_trusted:
         return rest, (), ()
     noise = rest - figures.fetched_surely

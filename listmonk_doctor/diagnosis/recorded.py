@@ -113,6 +113,7 @@ def narrowed(figures: Figures, recorded: Recorded, rest: BitMap, by_row: Narrowe
     once = len(recorded.holes) == 1 and not recorded.again  # stopped-once and never-started-over are known
     pin = pinned(replace(figures, recorded=None)) if once else None
     if pin and not told <= (held := union(figures, (pin,))):
-        mixed = figures.audience.mixed if figures.cut_first and len(figures.campaign.lists) > 1 else held - held
-        return Narrowed(told & (held | mixed), not_mailed, never, ("no-flush-lost-or-doubled", *CODES), recorded.blocks)
+        return Narrowed(
+            told & (held | figures.arbitrary), not_mailed, never, ("no-flush-lost-or-doubled", *CODES), recorded.blocks
+        )
     return Narrowed(told, not_mailed, never, CODES, recorded.blocks)

@@ -108,18 +108,17 @@ class _Reading:
             reaches.append(reach)
             if life.end in ("died", "perhaps-died", "open", "unseen"):
                 holes.append(self._hole(life, reach))
-        mixed = figures.audience.mixed if figures.cut_first and len(figures.campaign.lists) > 1 else self.nobody
         fetched, taken = self.nobody.copy(), self.nobody.copy()
         for reach in reaches:
             fetched |= reach.fetched
             taken |= reach.taken
-        taken -= mixed  # an arbitrary one of their subscriptions decided (M12)
+        taken -= figures.arbitrary  # an arbitrary one of their subscriptions decided (M12)
         # Whoever was left out before a time that nobody saw may have been mailed in it (a rewind by hand).
         seen_since = max((each.lives for each in self.unseen if each.moved), default=0)
         left = self.nobody.copy()
         for reach in reaches[seen_since:]:
             left |= reach.left
-        left -= taken | mixed
+        left -= taken | figures.arbitrary
         for reach in reaches:
             left -= reach.fetched - reach.left
         never = self.nobody

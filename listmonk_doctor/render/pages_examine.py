@@ -66,11 +66,14 @@ def _facts(seen: Examination) -> doc.Facts:
     )
     running = {True: "running", False: "not running", None: "cannot tell"}[seen.running]
     pipe = PIPES[seen.pipe] + (f"; {seen.pipe_because}" if seen.pipe_because else "")
+    ceiling = f"subscriber id {row.ceiling}: this run takes nobody above it"
+    if row.started_at is None:
+        ceiling = "set when it starts"
     rows = [
         ("status", row.status),
         ("sent / to_send", f"{number(row.sent)} / {number(row.to_send)} (listmonk's own counters)"),
         ("cursor", f"subscriber id {row.cursor}: the next batch is taken from the ids above it"),
-        ("ceiling", f"subscriber id {row.ceiling}: this run takes nobody above it"),
+        ("ceiling", ceiling),
         ("started", when(row.started_at)),
         ("last batch or press", when(row.updated_at)),
         ("scheduled for", when(row.send_at) if row.send_at else "not scheduled"),
