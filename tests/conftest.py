@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +32,9 @@ ROOM: Final = 4 << 30
 # What the developer's shell says about other databases is no business of the tests.
 for _name in [name for name in os.environ if name.startswith("PG") or name.upper().startswith("LISTMONK_DB")]:
     del os.environ[_name]
+# A runner in the background ignores Ctrl-C, and whatever the tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ[FOLDER_VARIABLE] = str(Path(__file__).resolve().parent / "incidents")
 
 
