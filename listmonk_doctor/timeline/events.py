@@ -36,8 +36,8 @@ class Event:
 
     @property
     def hidden(self) -> bool:
-        """Whether more than one life may lie in between, because nobody looked for so long."""
-        return (self.before - self.after).total_seconds() > LATE
+        """Whether more than one life may lie in between: nobody looked for so long, or versions are missing."""
+        return not self.now.linked or (self.before - self.after).total_seconds() > LATE
 
     @property
     def counted(self) -> int:

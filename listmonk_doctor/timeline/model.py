@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 LATE: Final = 4.5
 """Seconds between two looks from which on they leave a gap: a sender can die and another begin within 5 s."""
 
-Source = Literal["recording", "log"]
+Source = Literal["recording", "log", "page"]
+"""Who saw a version: `watch --record`; the write-ahead log; the table's own page, where it stays until it is pruned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,9 @@ class RowVersion:
 
     It was committed after `after` and not later than `before` (equal where the commit's own time is known), and was
     still the row at `until`. `cursor` and `ceiling` are subscriber ids, `sent` and `to_send` listmonk's counters,
-    `xmin` the version as text. All moments are by the database's clock, in UTC.
+    `xmin` the version as text. All moments are by the database's clock, in UTC. `place` is where its record begins in
+    the log, in bytes (None: no record of it was read). `linked` False: versions may be missing between it and the one
+    before it in the timeline.
     """
 
     after: datetime
@@ -35,6 +38,13 @@ class RowVersion:
     updated_at: datetime | None
     xmin: str
     source: Source = "recording"
+    place: int | None = None
+    linked: bool = True
+
+    @property
+    def dated(self) -> bool:
+        """Whether the moment of its commit is known and not only bounded."""
+        return self.after == self.before
 
 
 @dataclass(frozen=True, slots=True)
