@@ -259,7 +259,10 @@ def test_it_ends_by_itself_when_the_campaign_has_ended(incident_db: IncidentData
     said, errors = watch.communicate(timeout=60)
     assert watch.returncode == 0, errors
     assert 10 < time.monotonic() - began < 40
-    assert said.splitlines()[-1].endswith("watched to the end of the watch")
+    first, *_, last = said.splitlines()
+    assert last.endswith("end of the watch")
+    assert last[:8] != first[:8]  # the moment of the last look, not that of the last change
+    assert f"last written {first[:8]}" in last
 
 
 def test_what_to_watch_must_be_said(incident_db: IncidentDatabases) -> None:
@@ -280,3 +283,17 @@ def test_a_page_for_a_terminal_shows_predicted_and_actual(incident_db: IncidentD
     drawn = terminal.render(pages_watch.page(watch, "flight.db"), {"NO_COLOR": "1"}, 120)
     for words in ("500 of 1,500", "should be mailed", "mailed twice 0", "500 people", "heartbeat", "flight.db"):
         assert words in drawn
+
+
+def test_no_end_is_reckoned_where_nobody_writes_the_row(incident_db: IncidentDatabases) -> None:
+    """A running campaign without three heartbeats ends at no time, instead of ever later."""
+    dsn = incident_db("crashed-down-v6.2.0")
+    with opened(Where(dsn, None, (), None, 60.0)) as database:
+        watch = Watch(expected(database, 2), Growing(2))
+        with snapshot(database.conn, schema="public") as cur:
+            seen = look(cur, [2], settings=True)
+        watch.grown.add(seen)
+        assert pages_watch.ends(watch) is not None
+        for seconds in range(1, 20):
+            watch.grown.add(replace(seen, at=seen.at + timedelta(seconds=seconds)))
+        assert pages_watch.ends(watch) is None

@@ -67,7 +67,8 @@ class Lines:
         from listmonk_doctor.render import pages_watch
         from listmonk_doctor.render.text import clean
 
-        emit([clean(f"{pages_watch.line(watch)}; watched to the end of the watch") + "\n"])
+        said = pages_watch.line(watch, at=watch.grown.ended)
+        emit([clean(f"{said}; last written {watch.now.before:%H:%M:%S}, end of the watch") + "\n"])
 
 
 class Json:

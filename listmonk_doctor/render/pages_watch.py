@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from listmonk_doctor.diagnosis.eta import duration
 from listmonk_doctor.diagnosis.report import Range
+from listmonk_doctor.listmonk.versions import SCAN_SECONDS
 from listmonk_doctor.render import document as doc
 from listmonk_doctor.render.pages_examine import NAME_WIDTH
 from listmonk_doctor.render.text import clean, counted, number, shorten
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from listmonk_doctor.diagnosis.watching import Alarm, Watch
+
+
+SILENT: Final = 3 * SCAN_SECONDS
+"""Seconds without a write after which no end is reckoned any more: nobody seems to be sending."""
 
 
 class Ends(NamedTuple):
@@ -26,9 +31,12 @@ class Ends(NamedTuple):
 
 
 def ends(watch: Watch) -> Ends | None:
-    """Reckon when a running campaign ends: by the rate that is seen, before it is seen by the settings."""
+    """Reckon when a running campaign ends: by the rate that is seen, before it is seen by the settings.
+
+    None where that cannot be said: it is not running, or its row was not written for `SILENT` seconds.
+    """
     row, now, left = watch.now, watch.grown.ended, watch.expected.left(watch.now.cursor)
-    if row.status != "running" or now is None or left is None:
+    if row.status != "running" or now is None or left is None or (now - row.before).total_seconds() > SILENT:
         return None
     expected = watch.expected
     total = expected.would_mail.high + expected.in_hand
@@ -92,10 +100,10 @@ def page(watch: Watch, recording: str = "", note: str = "") -> doc.Document:
     return tuple(blocks)
 
 
-def line(watch: Watch) -> str:
-    """Return what a pipe is told of a change, on one line."""
+def line(watch: Watch, *, at: datetime | None = None) -> str:
+    """Return what a pipe is told of a change, on one line that begins with the change's time, or with `at`."""
     row, rate, left = watch.now, watch.rate, watch.expected.left(watch.now.cursor)
-    where = f"{row.before:%H:%M:%S} campaign {watch.grown.campaign_id} {row.status}"
+    where = f"{at or row.before:%H:%M:%S} campaign {watch.grown.campaign_id} {row.status}"
     words = [f"{where}: {number(row.sent)} of {number(row.to_send)} sent, cursor {row.cursor}"]
     if left is not None:
         words.append(f"{number(left)} left")
