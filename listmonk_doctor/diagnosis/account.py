@@ -30,8 +30,8 @@ def bounds(figures: Figures) -> Bounds:
     """Return the bounds that the row, the behaviours of the versions and the audience allow.
 
     `sent` counts real mails from 3.0.0 on, less what was not flushed. It can be too high by one doubled flush, by
-    newcomers, and by second copies where the campaign may have started over (3.0.0 to 6.0.0); up to 2.5.1 it
-    counts what was fetched.
+    newcomers, and by second copies where the campaign may have started over (3.0.0 to 6.0.0), which then may stand
+    for people who were lost, also where the figures agree; up to 2.5.1 it counts what was fetched.
     """
     audience, campaign = figures.audience, figures.campaign
     reached = len(audience.reached & audience.possible)
@@ -41,7 +41,7 @@ def bounds(figures: Figures) -> Bounds:
     if figures.repaired:  # what it added was never sent, and whoever it set the cursor back for may count twice
         overcount += figures.repaired.added
         overcount += len(between(figures.audience.possible, figures.repaired.below, figures.repaired.floor))
-    if figures.counts_fetched or (figures.may_have_started_over and not settled(figures)):
+    if figures.counts_fetched or figures.may_have_started_over:
         least = reached
     else:
         least = max(reached, campaign.sent - overcount - len(figures.newcomers_below))
@@ -52,7 +52,7 @@ def bounds(figures: Figures) -> Bounds:
     departed = len(fetched & audience.departed) + figures.invisible
     unproved = len(members - audience.reached)
     unmailed = min(unproved, len(members) - max(0, least - departed))
-    if settled(figures):
+    if settled(figures) and not figures.may_have_started_over:
         hidden = max(0, figures.gap) + overcount  # what M13 is taken to explain, and what a doubled flush may hide
         unmailed = min(unmailed, hidden + 2 * figures.slack + len(audience.undated))
     return Bounds(Range(least, most), max(0, unmailed, proved), overcount)

@@ -27,7 +27,8 @@ SECONDS: Final = 10.0
 
 _PROVED_BY: Final[dict[str, Callable[[Examination], bool]]] = {
     "LM101": lambda seen: seen.verdict == "incomplete",
-    "LM103": lambda seen: not seen.account.cursor_trusted,
+    # As the check itself, but with those who left since: a cursor that stands where an honest one would proves nothing.
+    "LM103": lambda seen: not seen.account.cursor_trusted and abs(seen.ahead) > seen.settings.concurrency,
     "LM104": lambda seen: (
         seen.running is not True and _standing(seen, "M1") != "ruled-out" and seen.ahead > seen.settings.flush
     ),

@@ -72,9 +72,10 @@ def _known(figures: Figures, books: Account, verdict: Verdict) -> Sentences:
         agree = "Its counts agree."
         if figures.gap > figures.slack:
             agree = f"Its gap of {figures.gap:,} is no more than the blocklisted whom `to_send` counts."
+        again = ", second copies if an overwritten cursor made it start over" if figures.may_have_started_over else ""
         said.append(
             f"{agree} Besides, only a 5-second count that was written twice (up to {figures.flush:,} mails), "
-            f"or the {_people(figures.slack)} by which counts may be off, could hide anybody who was missed."
+            f"or the {_people(figures.slack)} by which counts may be off{again}, could hide anybody who was missed."
         )
     elif not figures.can_start_over and books.lost.high:
         below = count_upto(figures.audience.members, campaign.cursor) if figures.cursor_trusted else books.lost.high
@@ -138,6 +139,6 @@ def _unknowable(figures: Figures, books: Account, verdict: Verdict) -> Sentences
         )
     if figures.invisible:
         said.append(f"Up to {_people(figures.invisible)} of the audience at the start may have been deleted since.")
-    if figures.watched is None and figures.may_have_started_over and verdict != "complete":
+    if figures.watched is None and figures.may_have_started_over:
         said.append("Whether an earlier overwritten cursor made it start over cannot be seen in the row.")
     return tuple(said)
