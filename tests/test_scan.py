@@ -340,6 +340,7 @@ def test_a_complete_campaign_is_never_above_info(incident_db: Any) -> None:
     [
         ("quickstart-v4.1.0", "LM101", {"verdict": "cannot-tell"}),
         ("seed-v4.1.0", "LM103", {"account": {"cursor_trusted": True}}),
+        ("seed-v4.1.0", "LM103", {"ahead": 1}),
         ("crashed-down-v6.2.0", "LM104", {"running": True}),
         ("crashed-down-v6.2.0", "LM104", {"causes": ()}),
         ("deleted-list-v6.0.0", "LM108", {"causes": ()}),
