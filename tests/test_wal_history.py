@@ -1,0 +1,110 @@
+"""Holds the reader of the write-ahead log to real servers: every committed version exactly, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from listmonk_doctor.demo.loading import load
+from listmonk_doctor.demo.recording import open_recording
+from tests.support.log_world import Edits, Witness, read, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg import Connection
+
+    from listmonk_doctor.demo.postgres import Server
+
+WRITE = "UPDATE campaigns SET {} WHERE id = %(id)s"
+LATER = {"wal_compression=lz4", "wal_compression=zstd"}
+"""Settings that PostgreSQL 14 does not have."""
+
+
+def fresh(server: Server) -> Connection[Any]:
+    """Return a connection to a new database with campaigns in it."""
+    with psycopg.connect(server.dsn(), autocommit=True) as admin:
+        (count,) = admin.execute("SELECT count(*) FROM pg_database").fetchall()[0]
+        name = f"w{count}"
+        admin.execute(f"CREATE DATABASE {name}".encode())
+    conn = psycopg.connect(server.dsn(name), autocommit=True)
+    load(conn, open_recording("seed-v4.1.0"))
+    return conn
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Iterator[Server]:
+    """One server as it is shipped, for this module."""
+    with serve({}) as server:
+        yield server
+
+
+@pytest.fixture
+def conn(shipped: Server) -> Iterator[Connection[Any]]:
+    """Give a connection to a database with campaigns in it."""
+    with fresh(shipped) as conn:
+        yield conn
+
+
+def test_every_committed_version_comes_back(conn: Connection[Any]) -> None:
+    """Updates come back exactly with their commits' times; rolled back ones and savepoints that were left do not."""
+    witness = Witness(conn)
+    campaign = witness.ids[0]
+    for number in range(6):
+        witness.run(WRITE.format(f"sent = sent + {number}"), campaign=campaign)
+        witness.run(WRITE.format("last_subscriber_id = 7, updated_at = now()"), campaign=campaign)
+    witness.run("BEGIN", WRITE.format("sent = 99999"), "ROLLBACK", campaign=campaign)
+    witness.run(
+        "BEGIN",
+        "SAVEPOINT a",
+        WRITE.format("sent = 88888"),
+        "ROLLBACK TO a",
+        "SAVEPOINT b",
+        WRITE.format("status = 'paused'"),
+        "RELEASE b",
+        WRITE.format("sent = sent + 1"),
+        "COMMIT",
+        campaign=campaign,
+    )
+    witness.run("BEGIN", "SAVEPOINT c", WRITE.format("status = 'running'"), "RELEASE c", "COMMIT", campaign=campaign)
+    log = read(conn, [campaign])
+    assert not log.notes
+    witness.assert_told(log, campaign)
+    assert len(witness.rows[campaign]) >= 14
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "wal_level=replica",
+        "wal_level=minimal",
+        "wal_level=logical",
+        "full_page_writes=off",
+        "wal_compression=pglz",
+        "wal_compression=lz4",
+        "wal_compression=zstd",
+        "wal_log_hints=on",
+    ],
+)
+def test_random_edits_come_back_under_every_setting(shipped: Server, setting: str) -> None:
+    """Bodies, nulls, savepoints, locks, vacuums, checkpoints, columns that come and go: no version wrong or missing."""
+    name, value = setting.split("=")
+    if shipped.major < 15 and setting in LATER:
+        pytest.skip("PostgreSQL 14 has only pglz")
+    settings = {name: "on" if shipped.major < 15 and value == "pglz" else value}
+    if value == "minimal":
+        settings["max_wal_senders"] = "0"
+    with serve(settings) as server, fresh(server) as conn:
+        if value == "minimal":  # rows of a table that is new in their transaction are not logged
+            conn.execute("CHECKPOINT")
+            conn.execute("UPDATE campaigns SET sent = sent")
+        witness = Witness(conn)
+        edits = Edits(witness, seed=len(setting))
+        for _ in range(250):
+            edits.one()
+        log = read(conn, witness.ids)
+        assert not log.notes
+        for campaign in witness.ids:
+            witness.assert_told(log, campaign)
