@@ -147,7 +147,14 @@ def _command(block: doc.Command) -> Text:
     return drawn
 
 
-def _draw(block: doc.Block, *, blocks: bool) -> RenderableType:  # noqa: PLR0911 - one per kind of block
+def _chart(block: doc.Chart, width: int) -> Text:
+    """Return the chart, as wide as there is room."""
+    from listmonk_doctor.render import chart
+
+    return Text("\n".join(clean(line) for line in chart.lines(block, width)), no_wrap=True)
+
+
+def _draw(block: doc.Block, *, blocks: bool, width: int) -> RenderableType:  # noqa: PLR0911 - one per kind of block
     """Return what rich prints for a block."""
     match block:
         case doc.Heading():
@@ -162,6 +169,8 @@ def _draw(block: doc.Block, *, blocks: bool) -> RenderableType:  # noqa: PLR0911
             return _diff(block)
         case doc.Strip():
             return _strip(block, blocks=blocks)
+        case doc.Chart():
+            return _chart(block, width - 2)
         case doc.Command():
             return _command(block)
 
@@ -220,7 +229,7 @@ def render(page: doc.Document, environ: Mapping[str, str], width: int | None = N
         heading = isinstance(block, doc.Heading)
         if heading and index:
             target.print()
-        drawn = _draw(block, blocks=blocks)
+        drawn = _draw(block, blocks=blocks, width=target.width)
         if isinstance(block, doc.Command) or (isinstance(block, doc.Table) and len(block.rows) > MOST_ROWS):
             target.print(drawn, soft_wrap=True)
             continue
