@@ -80,6 +80,7 @@ def document(told: Told) -> Object:
         "from_start": meaning.from_start,
         "unusable": meaning.muddled or None,
         "notes": list(told.notes),
+        "reach": None,
         "moments": [
             {"from": each.after, "to": each.before, "what": each.what}
             for each in sorted(meaning.moments, key=lambda one: (one.before, one.after))
