@@ -40,6 +40,12 @@ class Event:
         return not self.now.linked or (self.before - self.after).total_seconds() > LATE
 
     @property
+    def alone(self) -> bool:
+        """Whether it is one write and no other: both versions are dated by a log, and linked."""
+        dated = self.was.dated and self.now.dated
+        return dated and self.now.linked and "recording" not in (self.was.source, self.now.source)
+
+    @property
     def counted(self) -> int:
         """By how much `sent` went up."""
         return self.now.sent - self.was.sent
@@ -81,6 +87,7 @@ class Event:
         A batch of a campaign that goes on running may end at just that id: that is no clean-up.
         """
         ended = self.finished or self.was.status in STOPPED or self.now.status in STOPPED
+        ended = ended or (self.alone and self.moved < 0 and self.touched)  # Start came before its end
         return ended and bool(self.moved) and not self.counted and self.now.cursor == self.now.to_send
 
     @property
@@ -88,6 +95,9 @@ class Event:
         """Whether a pipe's clean-up wrote: finished, or the cursor set back or the rest counted after a stop."""
         if self.finished:
             return True
+        if self.alone and not self.pressed and self.touched and not self.overwrites:
+            # Nothing lies between two writes of a log: a fetch counts nothing, a flush touches nothing.
+            return (self.moved < 0 and self.counted >= 0) or (self.moved == 0 and self.counted > 0)
         rest = self.counted > 0 and self.now.status in STOPPED and not self.pressed
         stopped = self.was.status in STOPPED or self.now.status in STOPPED
         return self.touched and self.counted >= 0 and stopped and (self.moved < 0 or rest)

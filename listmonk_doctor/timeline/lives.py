@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.listmonk.versions import SCAN_SECONDS, behaves, parse
+from listmonk_doctor.timeline.beats import Rhythm, whole
 from listmonk_doctor.timeline.events import STOPPED, Event
 from listmonk_doctor.timeline.meaning import Fetch, Life, Meaning, Moment, Overwrite, Unseen
 from listmonk_doctor.timeline.model import LATE
@@ -19,6 +20,7 @@ from listmonk_doctor.timeline.model import LATE
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from listmonk_doctor.timeline.beats import Break
     from listmonk_doctor.timeline.meaning import End
     from listmonk_doctor.timeline.model import RowVersion, Timeline
 
@@ -69,7 +71,10 @@ class Reader:
     def __init__(self, timeline: Timeline) -> None:
         """Take a timeline with at least one version."""
         self.timeline = timeline
-        self.events = [Event(was, now) for was, now in pairwise(timeline.versions)]
+        self.events = [Event(was, now) for was, now in pairwise(whole(timeline.versions))]
+        self.rhythm = Rhythm(self.events, windowed=any(pace.window_rate for pace in timeline.paces))
+        self.broken: Break | None = None
+        """A scan that may have been another process's, until a fetch or an end tells."""
         self.overwriting = behaves("cursor-overwritten", [parse(pace.version) for pace in timeline.paces])
         self.lives: list[Life] = []
         self.unseen: list[Unseen] = []
@@ -84,6 +89,8 @@ class Reader:
     def read(self) -> Meaning:
         """Return what the timeline means."""
         for index, event in enumerate(self.events):
+            if self.life is not None:
+                self.broken = _worse(self.broken, self.rhythm.breaks.get(index))
             self._step(index, event)
             if event.written or event.hidden:
                 dated = event.moved and not event.counted and not event.hidden
@@ -91,7 +98,7 @@ class Reader:
         if self.life is not None:
             self.lives.append(self._still_open(self.life))
         together = sum((each.until - each.first).total_seconds() for each in self.timeline.sessions if each.servers > 1)
-        if together > TOGETHER:
+        if together > TOGETHER or self.rhythm.intruders > 1:
             self.muddled = "two servers were at work"
         return Meaning(
             self.timeline,
@@ -104,7 +111,9 @@ class Reader:
         )
 
     def _step(self, index: int, event: Event) -> None:
-        if self.life is not None:
+        if self.life is None:
+            self.broken = None
+        else:
             self.life.stopped |= event.now.status in STOPPED
             self.life.to_send = max(self.life.to_send, event.now.to_send)
         if event.hidden:
@@ -164,7 +173,8 @@ class Reader:
             self.lives.append(closed)
             self.life = None
         else:  # whoever sent something does not write a count: it was another run's
-            self._die(event, event.latest - _PERIOD, certain=not idle or verdict == "died")
+            certain = verdict == "died" or (not idle and not event.alone)
+            self._die(event, event.latest - _PERIOD, certain=certain)
 
     def _fetched(self, index: int, event: Event) -> None:
         # Counted in the same second and not by a clean-up: the old process was alive, and a new one needs 5 s.
@@ -206,6 +216,10 @@ class Reader:
             if event.now.status != "finished":
                 self.muddled = self.muddled or "mails were counted while no batch was out"
             return
+        if self.broken is not None:
+            if self.broken.verdict == "died":
+                self.muddled = self.muddled or "mails were counted by a process that was gone"
+            self.broken = None  # a new process counts nothing before it fetches: it was the old one
         self.life.sent_last = event.now.sent
         self.life.fetches = [
             replace(fetch, sent=event.now.sent) if fetch.sent is None and fetch.since < event.after else fetch
@@ -218,7 +232,10 @@ class Reader:
         if life is None:
             return
         by = min(died_by, event.before)
-        if self._clear(after, before + _AFTER_BEAT):
+        if self.broken is not None:
+            after = before = self.broken.last
+            by, self.broken = self.broken.by, None
+        elif self._clear(after, before + _AFTER_BEAT):
             by = min(by, before + _AFTER_BEAT)
         self.lives.append(
             life.done("died" if certain else "perhaps-died", before, died_after=after, died_by=max(by, after))
@@ -231,6 +248,8 @@ class Reader:
 
     def _verdict(self, index: int, event: Event) -> str:
         """Return "died" or "perhaps" where a new process may have written this, "" where the old one did."""
+        if event.alone:
+            return "" if self.broken is None else self.broken.verdict
         verdicts = [self._between(index, self.writes[-1], (event.after, event.latest))]
         if len(self.writes) > 1 and self._may_open(index, event):
             verdicts.append(self._between(index, self.writes[-2], self.writes[-1]))
@@ -283,6 +302,13 @@ class Reader:
 
     def _say(self, event: Event, what: str) -> None:
         self.moments.append(Moment(event.after, event.before, what))
+
+
+def _worse(one: Break | None, other: Break | None) -> Break | None:
+    """Return the first of two breaks; where only the second is certain, what was open died between both."""
+    if one is None or other is None:
+        return one or other
+    return replace(other, last=one.last) if (one.verdict, other.verdict) == ("perhaps", "died") else one
 
 
 def _truncated(version: RowVersion) -> _Building:

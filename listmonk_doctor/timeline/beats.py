@@ -1,0 +1,198 @@
+"""Owns the beat of an open pipe where each write is dated: which writes are scans, and where another process began.
+
+An open pipe writes its row every 5.000 s, 21 ms off at most (3.0.0 and later); a new process has a rhythm of its own
+and scans 5 s after it has started. A database that is held up delays beats too: it never moves the rhythm for good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Literal
+
+from listmonk_doctor.listmonk.versions import SCAN_SECONDS
+from listmonk_doctor.timeline.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from listmonk_doctor.timeline.model import RowVersion
+
+NOISE: Final = 0.06
+"""Seconds by which a beat may be off its rhythm; a process needs longer than that to start."""
+SILENT: Final = 5.5
+"""Seconds from which on a silence is a death, where the rhythm has changed behind it."""
+AT_ONCE: Final = 0.1
+"""Seconds within which a new process fetches, or finds nobody, behind the scan that opened its pipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """A scan that the process before may not have written: "died" where it cannot have, "perhaps" elsewhere.
+
+    `last` is the last write that surely was the old process's; it was gone not later than `by`.
+    """
+
+    verdict: Literal["died", "perhaps"]
+    last: datetime
+    by: datetime
+
+
+@dataclass(slots=True)
+class _Pipe:
+    """What is known of the pipe that is open: its scans, its last write, and what speaks against judging it."""
+
+    scans: list[datetime] = field(default_factory=list)
+    last: datetime | None = None
+    counted: bool = False
+    doubtful: bool = False
+    """Something touched the row that may have been its end."""
+
+
+def is_logged(version: RowVersion) -> bool:
+    """Tell whether the very moment of its commit is known from a log, so that nothing lies between two looks."""
+    return version.dated and version.source != "recording"
+
+
+def whole(versions: Sequence[RowVersion]) -> list[RowVersion]:
+    """Return the versions without those that a clean-up wrote on its way: count and cursor first, status next."""
+    kept = list(versions[:1])
+    for number, version in enumerate(versions[1:], 1):
+        after = versions[number + 1] if number + 1 < len(versions) else None
+        if after is None or not _on_its_way(Event(kept[-1], version), Event(version, after)):
+            kept.append(version)
+    return kept
+
+
+def _on_its_way(first: Event, second: Event) -> bool:
+    known = is_logged(first.now) and is_logged(second.now) and first.now.linked and second.now.linked
+    if not known or not first.touched or first.pressed or not second.pressed or second.counted or second.moved:
+        return False
+    if second.finished:
+        return True
+    at_once = (second.before - first.before).total_seconds() <= AT_ONCE
+    return second.now.status == "paused" and at_once and bool(first.counted or first.moved < 0)
+
+
+def is_scan(event: Event) -> bool:
+    """Tell whether it is a scan's write: a flush, a heartbeat, or a pick-up; none of them moves `updated_at`."""
+    picked = event.was.status == "scheduled" and event.now.status == "running"
+    return not event.touched and not event.moved and (picked or not event.pressed)
+
+
+def _recounted(event: Event) -> bool:
+    """Tell whether only a pick-up can have written it."""
+    was, now = event.was, event.now
+    return (was.to_send, was.ceiling, was.started_at) != (now.to_send, now.ceiling, now.started_at)
+
+
+class Rhythm:
+    """Judges every scan of a timeline by the ones before and behind it.
+
+    `windowed`: a sliding window may have let the pipe sleep. `breaks` are by the number of the event; `intruders`
+    counts scans between two others of one rhythm: of a second server.
+    """
+
+    def __init__(self, events: Sequence[Event], *, windowed: bool) -> None:
+        """Go through the events once."""
+        self.events, self.windowed = events, windowed
+        self.breaks: dict[int, Break] = {}
+        self.intruders = 0
+        self._pipe = _Pipe()
+        if events:
+            self._pipe.last = events[0].was.before
+        for index, event in enumerate(events):
+            if not is_logged(event.now) or event.hidden:
+                self._pipe = _Pipe(last=event.before)
+            elif is_scan(event):
+                self._scan(index, event)
+            else:
+                self._other(event)
+
+    def _scan(self, index: int, event: Event) -> None:
+        pipe, at = self._pipe, event.before
+        old = pipe.scans[-1] if pipe.scans else pipe.last
+        verdict = ""
+        if old is not None and not event.counted:
+            gap = (at - old).total_seconds()
+            if gap > SCAN_SECONDS + NOISE:
+                verdict = self._judged(index, at, gap)
+            elif pipe.doubtful and _recounted(event):
+                verdict = "perhaps"
+        if pipe.scans[1:] and (at - pipe.scans[-1]).total_seconds() < SCAN_SECONDS - 2 * NOISE:
+            self.intruders += _beats(pipe.scans[-2], at)
+        if verdict and pipe.last is not None:
+            by = _earlier(at, SCAN_SECONDS)
+            if pipe.scans:
+                by = min(by, _earlier(pipe.scans[-1], -SCAN_SECONDS - 2 * NOISE))
+            self.breaks[index] = Break("died" if verdict == "died" else "perhaps", pipe.last, max(by, pipe.last))
+            self._pipe = pipe = _Pipe()
+        pipe.scans.append(at)
+        pipe.last = at
+        pipe.counted |= event.counted > 0
+        pipe.doubtful = False
+
+    def _other(self, event: Event) -> None:
+        """Hear of what is no scan: a fetch shows life, an end ends the rhythm, a mere touch may have been an end."""
+        if event.closes:
+            self._pipe = _Pipe()
+        elif event.moved > 0:
+            self._pipe.last = event.before
+            self._pipe.counted |= event.counted > 0
+        elif event.touched and not event.pressed:
+            self._pipe.doubtful = True
+
+    def _judged(self, index: int, at: datetime, gap: float) -> str:
+        """Judge a scan that counted nothing and came late: "" where the old process wrote it, for its rhythm went on.
+
+        A flush that counted is never a new process's first write.
+        """
+        pipe, following = self._pipe, self._following(index)
+        sure = bool(pipe.scans) and not pipe.doubtful
+        if sure and _recounted(self.events[index]) and self.events[index].now.status == "running":
+            return "died"
+        steady = bool(pipe.scans[1:]) and _in_step(pipe.scans[-2], pipe.scans[-1])
+        moved = sure and gap > SILENT and not any(_in_step(each, at) for each in pipe.scans[-12:])
+        if following is not None:
+            step = (following - at).total_seconds()
+            if step < SCAN_SECONDS - NOISE:
+                late = gap + step < 2 * SCAN_SECONDS + NOISE and any(_in_step(each, following) for each in pipe.scans)
+                return "" if late else "perhaps"
+            if moved and steady and step <= SCAN_SECONDS + NOISE:
+                return "died"
+        return "died" if moved and pipe.counted and not self.windowed and self._opened(index) else "perhaps"
+
+    def _following(self, index: int) -> datetime | None:
+        """Return when the same pipe scanned next; None where it ended before, or may have."""
+        for event in self.events[index + 1 :]:
+            if not is_logged(event.now) or event.hidden or event.closes:
+                return None
+            if is_scan(event):
+                return event.before
+            if event.touched and event.moved <= 0 and not event.pressed:
+                return None
+        return None
+
+    def _opened(self, index: int) -> bool:
+        """Tell whether this scan opened a pipe: it fetched at once, or found nobody and ended."""
+        after = self.events[index + 1] if index + 1 < len(self.events) else None
+        if after is None or not is_logged(after.now) or after.hidden or after.counted:
+            return False
+        at_once = (after.before - after.was.before).total_seconds() <= AT_ONCE
+        return at_once and (after.moved > 0 or after.closes or after.overwrites)
+
+
+def _earlier(at: datetime, seconds: float) -> datetime:
+    return at - timedelta(seconds=seconds)
+
+
+def _in_step(one: datetime, other: datetime) -> bool:
+    """Tell whether two scans can be of one rhythm."""
+    off = (other - one).total_seconds() % SCAN_SECONDS
+    return min(off, SCAN_SECONDS - off) <= NOISE
+
+
+def _beats(one: datetime, other: datetime) -> bool:
+    """Tell whether two scans follow each other in one rhythm."""
+    return abs((other - one).total_seconds() - SCAN_SECONDS) <= NOISE

@@ -1,0 +1,164 @@
+"""Plays generated histories on the sender's model, with every write dated as a log dates it, and holds what is said.
+
+More of them: LISTMONK_DOCTOR_HISTORIES=10000 pytest tests/test_logged.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hypothesis import given, note
+from hypothesis import settings as effort
+from hypothesis import strategies as st
+
+from listmonk_doctor.diagnosis.recorded_people import read_recorded
+from listmonk_doctor.timeline.lives import read_meaning
+from tests.engine_model import Sender, Settings
+from tests.support.logging_model import Log, moment
+from tests.test_recorded_histories import FIXED, HISTORIES, PLAYED, Watched
+
+if TYPE_CHECKING:
+    from listmonk_doctor.diagnosis.recorded import Recorded
+
+
+@dataclass
+class Logged:
+    """A played campaign and its log."""
+
+    sender: Sender
+    log: Log = field(init=False)
+    done: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Note every write from now on."""
+        self.log = Log(self.sender)
+
+    def act(self, action: str) -> None:
+        """Press a button or pull a plug."""
+        sender = self.sender
+        self.done.append(f"{action} at {sender.now:.2f}")
+        if action == "pause":
+            sender.pause()
+        elif action == "start":
+            sender.start()
+        elif action == "cancel":
+            sender.cancel()
+        elif action == "kill":
+            self.log.kill()
+        elif action == "boot":
+            self.log.boot()
+
+    @property
+    def said(self) -> Recorded:
+        """What the log says of the people."""
+        figures = Watched(self.sender, writes=len(self.log.versions) - 1 + 700).figures()
+        return read_recorded(figures, read_meaning(self.log.timeline), "the log")
+
+
+@st.composite
+def logged(draw: st.DrawFn) -> Logged:
+    """Make a history: an audience, settings, and up to eight buttons and plugs."""
+    version = draw(st.sampled_from(PLAYED))
+    people = draw(st.integers(1, 600))
+    step = draw(st.integers(1, 3))
+    ids = [50 + index * step for index in range(people)]
+    settings = Settings(
+        batch_size=draw(st.sampled_from([5, 20, 50, 100, 250])),
+        concurrency=draw(st.integers(1, 6)),
+        message_rate=draw(st.integers(1, 8)),
+        window=(window := draw(st.integers(0, 2)) == 0),
+        window_rate=draw(st.integers(5, 100)) if window else 0,
+        window_seconds=draw(st.integers(2, 30)) if window else 0.0,
+    )
+    refusing = draw(st.integers(0, 3)) == 0
+    fails = frozenset(draw(st.lists(st.sampled_from(ids), max_size=40))) if refusing else frozenset()
+    sender = Sender(version, ids, settings, fails=fails, seed=draw(st.integers(0, 9)), races=draw(st.booleans()))
+    one = Logged(sender)
+    sender.run(draw(st.floats(0.5, 6)))
+    one.act("start")
+    sender.run(draw(st.floats(1, 40)))
+    actions = st.sampled_from(["pause", "start", "kill", "boot", "boot", "start", "cancel", "wait"])
+    for action in draw(st.lists(actions, max_size=8)):
+        one.act(action)
+        sender.run(draw(st.one_of(st.floats(0, 3), st.floats(0, 30))))
+    if draw(st.booleans()):
+        one.act("boot")
+        one.act("start")
+        sender.run(draw(st.sampled_from([20.0, 120.0])))
+    return one
+
+
+@effort(max_examples=HISTORIES, deadline=None, print_blob=True, derandomize=HISTORIES <= FIXED)
+@given(logged())
+def test_what_a_log_says_of_a_generated_history_is_true(one: Logged) -> None:
+    """Nobody proved unmailed was mailed, everybody taken was mailed or refused, and each certain death was one."""
+    said, sender = one.said, one.sender
+    note(f"{sender.version} {sender.settings} row {sender.row}: {', '.join(one.done)}")
+    note(f"kills {one.log.kills} muddled {said.meaning.muddled!r}")
+    for life in said.meaning.lives:
+        note(f"{life}")
+    for each in said.meaning.moments:
+        note(f"{each.after:%M:%S.%f} {each.before:%M:%S.%f} {each.what}")
+    mailed = set(sender.mails)
+    assert mailed.isdisjoint(said.not_mailed), f"mailed all the same: {sorted(mailed & set(said.not_mailed))[:9]}"
+    assert mailed.isdisjoint(said.never), f"fetched all the same: {sorted(mailed & set(said.never))[:9]}"
+    silent = set(said.presumed) - mailed - sender.failed
+    assert not silent, f"not mailed: {sorted(silent)[:9]}"
+    if said.meaning.muddled:
+        return
+    for life in said.meaning.lives:
+        if life.end == "died":
+            assert life.died_after is not None
+            assert life.died_by is not None
+            kills = [at for at, _ in one.log.kills if life.died_after <= moment(at) <= life.died_by]
+            assert kills, f"no kill between {life.died_after} and {life.died_by}"
+    if said.complete and sender.row.status == "finished":
+        held = set().union(*[set(hole.most) for hole in said.holes], said.never)
+        assert sender.missed - held == set() or said.meaning.overwrites, "missed outside of every hole"
+    if said.complete and not said.started_over:
+        noise = sender.settings.concurrency * len(said.meaning.lives)  # a clean-up's cursor may be as many short
+        assert sum(copies > 1 for copies in sender.mails.values()) <= noise
+
+
+def played(version: str = "6.2.0", people: int = 1000, settings: Settings | None = None) -> Logged:
+    """Press Start on a campaign that sends 20 a second in batches of 500."""
+    one = Logged(Sender(version, range(1000, 1000 + people), settings or Settings(500, 5, 4), seed=1))
+    one.sender.run(2)
+    one.act("start")
+    return one
+
+
+def test_a_kill_is_found_and_its_hole_ends_exactly() -> None:
+    """The death is certain, its moment lies between its bounds, and what it lost lies between the hole's ends."""
+    one = played(people=1500)
+    one.sender.run(34)
+    one.act("kill")
+    at, lost = one.log.kills[0]
+    one.sender.run(3)
+    one.act("boot")
+    one.sender.run(120)
+    said = one.said
+    assert said.complete
+    (hole,) = said.holes
+    assert hole.certain
+    assert hole.after <= moment(at) <= hole.by
+    assert (hole.by - hole.after).total_seconds() <= 5.2
+    assert hole.last_id == max(one.sender.missed)
+    assert one.sender.missed <= set(hole.most)
+    assert set(hole.surely) <= one.sender.missed
+    assert len(one.sender.missed) == lost
+    assert len(hole.surely) > 0.6 * lost
+
+
+def test_no_death_is_invented_while_all_is_well() -> None:
+    """A campaign that is sent, paused and resumed leaves no hole."""
+    one = played()
+    one.sender.run(20)
+    one.act("pause")
+    one.sender.run(40)
+    one.act("start")
+    one.sender.run(120)
+    assert one.sender.row.status == "finished"
+    assert not [hole for hole in one.said.holes if hole.certain]
+    assert not [life for life in one.said.meaning.lives if life.end == "died"]
