@@ -65,10 +65,11 @@ class Strip(NamedTuple):
 class Chart(NamedTuple):
     """Mails counted and the cursor over time, for a terminal only; a pipe gets nothing of it.
 
-    `points` are (seconds, sent, cursor), by time and at least one; `marks` the seconds of deaths; `first` and `last`
-    name the ends of the axis.
+    `title` stands above it. `points` are (seconds, sent, cursor), by time and at least one; `marks` the seconds of
+    deaths; `first` and `last` name the ends of the axis.
     """
 
+    title: str
     points: tuple[tuple[float, int, int], ...]
     marks: tuple[float, ...]
     first: str

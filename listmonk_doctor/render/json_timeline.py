@@ -66,6 +66,21 @@ def _version(step: Step) -> Object:
     )
 
 
+def _reach(told: Told) -> Object | None:
+    reach = told.reach
+    if reach is None:
+        return None
+    left = reach.left_seconds.get(told.meaning.timeline.campaign_id)
+    return {
+        "oldest": reach.oldest,
+        "newest": reach.newest,
+        "segments": reach.segments,
+        "recycled": reach.recycled,
+        "bytes_per_second": round(float(reach.bytes_per_second), 1),
+        "left_seconds": None if left is None else round(float(left), 1),
+    }
+
+
 def document(told: Told) -> Object:
     """Return the whole of `timeline`."""
     meaning, timeline = told.meaning, told.meaning.timeline
@@ -80,7 +95,7 @@ def document(told: Told) -> Object:
         "from_start": meaning.from_start,
         "unusable": meaning.muddled or None,
         "notes": list(told.notes),
-        "reach": None,
+        "reach": _reach(told),
         "moments": [
             {"from": each.after, "to": each.before, "what": each.what}
             for each in sorted(meaning.moments, key=lambda one: (one.before, one.after))

@@ -116,7 +116,7 @@ def _chart(told: Told, found: Sequence[Step]) -> doc.Document:
         return ()
     marks = tuple(max(0.0, (each.last_write - begin).total_seconds()) for each in told.meaning.deaths)
     ends = (f"{versions[0].before:%H:%M:%S}", f"{versions[-1].before:%H:%M:%S}")
-    return (doc.Heading("Mails counted, and the cursor"), doc.Chart(points, marks, *ends))
+    return (doc.Chart("Mails counted, and the cursor", points, marks, *ends),)
 
 
 def _facts(told: Told) -> doc.Facts:
@@ -125,8 +125,9 @@ def _facts(told: Told) -> doc.Facts:
     sources = {"log": "the write-ahead log", "recording": "a recording", "page": "the table's own page"}
     seen = dict.fromkeys(sources[each.source] for each in timeline.versions)
     span = (timeline.ended - timeline.began).total_seconds()
+    read = told.source if told.reach is not None else f"{told.source} ({', '.join(seen)})"
     rows = [
-        ("read from", told.source if told.source == "the log" else f"{told.source} ({', '.join(seen)})"),
+        ("read from", read),
         ("from", when(timeline.began)),
         ("to", f"{when(timeline.ended)}, {lasting(span)} later"),
         ("begins", "before anybody was fetched" if told.meaning.from_start else "when sending was under way already"),
@@ -155,14 +156,46 @@ def page(told: Told, *, every: bool = False, again: str = "") -> doc.Document:
         *doc.part("Gaps", gaps),
         *_chart(told, found),
         *_versions(found, every=every),
+        *_reach(told),
         *_next(told, again),
     )
+
+
+def _reach(told: Told) -> doc.Document:
+    """Return how far the log was read, how long it lasts, and what makes it last longer next time."""
+    reach = told.reach
+    if reach is None:
+        return ()
+    left = reach.left_seconds.get(told.meaning.timeline.campaign_id)
+    recycled = f", {number(reach.recycled)} of them waiting to be used again" if reach.recycled else ""
+    per_minute = reach.bytes_per_second * 60 / 1024
+    rate = f"{per_minute / 1024:,.1f} MB" if per_minute >= 1024 else f"{per_minute:,.1f} kB"  # noqa: PLR2004 - units
+    rows = (
+        ("reaches back to", when(reach.oldest) if reach.oldest else "no commit was read"),
+        ("read", f"{counted(reach.segments, 'segment')}{recycled}"),
+        ("written", f"{rate} per minute at present"),
+        ("oldest version", f"{lasts(left)}"),
+    )
+    advice = (
+        "For next time: ALTER SYSTEM SET wal_keep_size = '1GB'; SELECT pg_reload_conf(); keeps that much of the log "
+        "(PostgreSQL 13 and later; no restart). Or run watch --record while it is sent."
+    )
+    return (doc.Heading("The log"), doc.Facts(rows), doc.Lines((advice,), tone="dim"))
+
+
+def lasts(seconds: float | None) -> str:
+    """Return how long the log still holds something, in words; None: it cannot be reckoned."""
+    if seconds is None:
+        return "it is not being overwritten at present"
+    if seconds < 1:
+        return "it may be overwritten at any moment"
+    return f"about {lasting(seconds)} left at the present rate"
 
 
 def _next(told: Told, again: str) -> doc.Document:
     """Return what to type next."""
     which = told.meaning.timeline.campaign_id
-    file = told.saved or ("" if told.source == "the log" else told.source)
+    file = told.saved or ("" if told.reach is not None else told.source)
     commands = []
     if not file:
         saving = f"listmonk-doctor timeline {which} --save FILE{again}"

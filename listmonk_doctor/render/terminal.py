@@ -151,7 +151,9 @@ def _chart(block: doc.Chart, width: int) -> Text:
     """Return the chart, as wide as there is room."""
     from listmonk_doctor.render import chart
 
-    return Text("\n".join(clean(line) for line in chart.lines(block, width)), no_wrap=True)
+    drawn = Text("\n", no_wrap=True)
+    drawn.append(f"{clean(block.title)}\n", style=STYLES["strong"])
+    return drawn.append("\n".join(clean(line) for line in chart.lines(block, width)))
 
 
 def _draw(block: doc.Block, *, blocks: bool, width: int) -> RenderableType:  # noqa: PLR0911 - one per kind of block

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from listmonk_doctor.timeline.meaning import Meaning
     from listmonk_doctor.timeline.model import RowVersion
+    from listmonk_doctor.timeline.wal.history import Reach
 
 Kind = Literal[
     "first",
@@ -107,10 +108,12 @@ def _besides(event: Event) -> str:
 class Told(NamedTuple):
     """A timeline as it is shown: what it means, where it comes from, and what is said beside it.
 
-    `source` is a file, or "the log"; `saved` the file that it was saved to ("": none).
+    `source` is a file, "the log", or a folder with segments of it; `saved` the file that it was saved to ("": none);
+    `reach` how far the log was read (None: it was not).
     """
 
     meaning: Meaning
     source: str
     notes: tuple[str, ...] = ()
     saved: str = ""
+    reach: Reach | None = None
