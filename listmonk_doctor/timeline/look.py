@@ -96,7 +96,7 @@ def look(cursor: Cursor[Any], campaign_ids: Sequence[int], *, settings: bool) ->
     rows = {row[1]: Progress(*row[1:]) for row in found}
     seen = look_at(cursor, PERIOD)
     at: datetime = found[0][0] if found else seen.at
-    pace = _pace(cursor, at) if settings else None
+    pace = pace_now(cursor, at) if settings else None
     return Look(at, rows, _servers(seen), pace)
 
 
@@ -117,7 +117,8 @@ def _name(backend: Backend) -> str:
     return f"{backend.pid}@{start}"
 
 
-def _pace(cursor: Cursor[Any], at: datetime) -> Pace:
+def pace_now(cursor: Cursor[Any], at: datetime) -> Pace:
+    """Read today's settings as the pace from `at` on."""
     now = read_settings(cursor)
     return Pace(
         at,

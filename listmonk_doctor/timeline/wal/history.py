@@ -1,0 +1,269 @@
+"""Owns the history of campaigns' rows out of PostgreSQL's log: exact versions with exact times, or a refusal."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from listmonk_doctor.errors import PrivilegeError, RefusedError
+from listmonk_doctor.timeline.look import pace_now
+from listmonk_doctor.timeline.model import RowVersion, Timeline
+from listmonk_doctor.timeline.wal.rows import UnknownError
+from listmonk_doctor.timeline.wal.segments import Segment, held, stretches, wanted
+from listmonk_doctor.timeline.wal.shelf import Shelf, may_read, number_of
+from listmonk_doctor.timeline.wal.stream import Stream
+from listmonk_doctor.timeline.wal.table import ANOTHER_WAY, End, Row, read_end, read_rows, read_table, same_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from psycopg import Cursor
+
+    from listmonk_doctor.timeline.wal.heap import Version
+    from listmonk_doctor.timeline.wal.rows import Layout
+    from listmonk_doctor.timeline.wal.stream import Outcome
+
+_MARGIN: Final = timedelta(minutes=1)
+"""How long before a campaign's start its row is of interest: the start itself is written before it is dated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far the log that was read reaches, and how fast it is overwritten at the present rate.
+
+    `oldest` and `newest` bound the commits in it; `segments` were read, of them `recycled` wait to be overwritten.
+    `left_seconds`, by campaign: until the segment of its first version may be overwritten (None: not in sight).
+    """
+
+    oldest: datetime | None
+    newest: datetime
+    segments: int
+    recycled: int
+    bytes_per_second: float
+    left_seconds: dict[int, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What the log tells of campaigns, by id; those without a version in it are left out. `notes` are sentences."""
+
+    timelines: dict[int, Timeline]
+    reach: Reach
+    notes: tuple[str, ...]
+
+
+def read_logs(  # noqa: PLR0913 - what is read, where from, and three bounds
+    cursor: Cursor[Any],
+    shelf: Shelf,
+    campaign_ids: Sequence[int],
+    *,
+    limit: int = 30,
+    seconds: float = 30.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Log:
+    """Read every committed version of some campaigns' rows out of the log on `shelf`.
+
+    In the cursor's transaction, whose search_path leads to listmonk's tables. At most `limit` segments are read, for
+    about `seconds`; `progress` is told how many of how many are done. Raises PrivilegeError where the role may not
+    read the server's log, RefusedError where the log cannot be read or does not give the rows that SELECT gives.
+    """
+    if shelf.live and (why := may_read(cursor)):
+        raise PrivilegeError(f"The log was not read: {why}.", hint=ANOTHER_WAY)
+    table = read_table(cursor)
+    rows = read_rows(cursor, campaign_ids)
+    end = read_end(cursor)
+    stop = end.place if shelf.live else None
+    everything = held(shelf, table.system, table.major, stop)
+    chosen = wanted(shelf, everything, _since(rows, end.now), max(1, limit))
+    stream = Stream(table.locator, old=table.major < 15)  # noqa: PLR2004 - the image's header changed in 15
+    read, notes = _run(shelf, chosen, stream, stop, seconds=seconds, progress=progress)
+    same_file(cursor, table)
+    versions, more = assemble(stream, table.layout, rows, end.now)
+    notes += more
+    timelines = {}
+    for ident, found in versions.items():
+        row = rows[ident]
+        pace = pace_now(cursor, found[0].before)
+        ended = max(end.now, found[-1].before)
+        timelines[ident] = Timeline(ident, row.uuid, row.name, found[0].before, ended, tuple(found), (), (pace,))
+    return Log(timelines, _reach(everything, read, versions, end, live=shelf.live), tuple(notes))
+
+
+def _since(rows: dict[int, Row], now: datetime) -> datetime:
+    """Return from when on the log matters: before the first of the campaigns was started, or written last."""
+    moments = [row.values["started_at"] or row.values["updated_at"] for row in rows.values()]
+    return min([each for each in moments if each], default=now) - _MARGIN
+
+
+def _run(  # noqa: PLR0913 - as read_logs
+    shelf: Shelf,
+    chosen: list[Segment],
+    stream: Stream,
+    stop: int | None,
+    *,
+    seconds: float,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[list[Segment], list[str]]:
+    """Feed the segments to the stream; the oldest are left out where there is no time for all."""
+    began, last, read, at = time.monotonic(), -1, list[Segment](), 0
+    notes = []
+    while at < len(chosen):
+        segment = chosen[at]
+        if segment.number != last + 1:
+            stream.gap()
+        for stretch in stretches(shelf, segment, stop):
+            stream.feed(stretch)
+        last = segment.number
+        read.append(segment)
+        at += 1
+        if progress:
+            progress(at, len(chosen))
+        spent = time.monotonic() - began
+        fitting = max(1, int((seconds - spent) / (spent / len(read)))) if spent else len(chosen)
+        if len(chosen) - at > fitting:
+            notes.append(f"{len(chosen) - at - fitting} of {len(chosen)} segments were left out for want of time")
+            at = len(chosen) - fitting
+    if stream.broken:
+        notes.append(f"{stream.broken} records of the log were damaged; versions may be missing there")
+    return read, notes
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    version: Version
+    values: dict[str, Any]
+    outcome: Outcome
+
+
+def assemble(
+    stream: Stream, layout: Layout, rows: dict[int, Row], now: datetime
+) -> tuple[dict[int, list[RowVersion]], list[str]]:
+    """Return the committed versions of each campaign in order, after they were held to what SELECT gives.
+
+    Raises RefusedError where the version that SELECT sees decodes to something else.
+    """
+    stream.heap.connect()
+    found: dict[int, list[_Found]] = {ident: [] for ident in rows}
+    tested: set[int] = set()
+    spots = {(row.xmin, row.spot): row for row in rows.values()}
+    for version in stream.heap.made:
+        if version.record is None:
+            continue
+        live = spots.get((version.xmin, version.spot))
+        try:
+            values = layout.decode(version)
+        except UnknownError:
+            continue
+        outcome = stream.outcomes.get(version.xmin)
+        if live is not None and outcome and outcome.at:
+            _hold(live, values)
+            tested.add(live.id)
+        if values["id"] in found and outcome and outcome.at:
+            found[values["id"]].append(_Found(version, values, outcome))
+    notes = []
+    result = {}
+    for ident, each in found.items():
+        if ident not in tested:
+            notes.append(
+                f"campaign {ident}: its row as it is now was not found in the log that is left, so what the log tells "
+                "may not be all"
+            )
+        if each:
+            result[ident] = _versions(each, rows[ident], now)
+    return result, notes
+
+
+def _hold(row: Row, values: dict[str, Any]) -> None:
+    """Raise RefusedError where the version that SELECT sees was decoded to something else."""
+    wrong = [name for name, value in row.values.items() if values.get(name) != value]
+    if wrong:
+        raise RefusedError(
+            f"The log was read wrongly: campaign {row.id} has another {wrong[0]} in it than in its row.",
+            hint=ANOTHER_WAY,
+        )
+
+
+def _versions(found: list[_Found], row: Row, now: datetime) -> list[RowVersion]:
+    """Return a campaign's versions; of several in one transaction only the last was ever seen by anybody."""
+    last: dict[int, _Found] = {each.outcome.place: each for each in found}
+    kept = sorted(last.values(), key=lambda each: each.version.record or 0)
+    for index, each in enumerate(kept):
+        if (each.version.xmin, each.version.spot) == (row.xmin, row.spot):
+            kept = kept[: index + 1]  # what came later is not in the snapshot
+            break
+    together: dict[int, set[Version]] = {}
+    for each in found:
+        together.setdefault(each.outcome.place, set()).add(each.version)
+    result: list[RowVersion] = []
+    for index, each in enumerate(kept):
+        before = kept[index - 1].version if index else None
+        linked = _follows(each.version, before, together[each.outcome.place])
+        if index and not linked:  # nobody knows how long the one before it stayed
+            result[-1] = replace(result[-1], until=result[-1].before)
+        until = kept[index + 1].outcome.at if index + 1 < len(kept) else now
+        result.append(_row_version(each, until, linked=linked))
+    return result
+
+
+def _follows(version: Version, before: Version | None, together: set[Version]) -> bool:
+    """Tell whether a version replaced another, or versions of its own transaction (`together`) that did."""
+    first = version
+    while first.replaced is not None and first.replaced is not before and first.replaced in together:
+        first = first.replaced
+    return first.inserted if before is None else first.replaced is before
+
+
+def _row_version(found: _Found, until: datetime | None, *, linked: bool) -> RowVersion:
+    at, values = found.outcome.at, found.values
+    assert at is not None  # noqa: S101 - only committed ones are kept
+    return RowVersion(
+        at,
+        at,
+        max(at, until or at),
+        values["status"],
+        values["sent"],
+        values["to_send"],
+        values["last_subscriber_id"],
+        values["max_subscriber_id"],
+        values["started_at"],
+        values["updated_at"],
+        str(found.version.xmin),
+        "log",
+        found.version.record,
+        linked,
+    )
+
+
+def _reach(
+    everything: list[Segment], read: list[Segment], versions: dict[int, list[RowVersion]], end: End, *, live: bool
+) -> Reach:
+    """Return how far the log reaches and how long it stays."""
+    dated = [each for each in read if each.since is not None]
+    oldest, place = (dated[0].since, dated[0].opening.address) if dated else (None, 0)
+    firsts = [(found[0].before, found[0].place or 0) for found in versions.values()]
+    if oldest is None and firsts:
+        oldest, place = min(firsts)
+    rate = 0.0
+    if oldest is not None and end.now > oldest:
+        rate = max(0, end.place - place) / (end.now - oldest).total_seconds()
+    left: dict[int, float | None] = {}
+    for ident, found in versions.items():
+        left[ident] = _left(everything, found[0].place or 0, end.place, rate) if live else None
+    return Reach(oldest, end.now, len(read), sum(each.recycled for each in read), rate, left)
+
+
+def _left(everything: list[Segment], place: int, end: int, rate: float) -> float | None:
+    """Return the seconds until the segment that holds `place` is overwritten; None where nothing is written.
+
+    A recycled one is when its name's turn comes; one that is not recycled yet goes behind all that are.
+    """
+    size = everything[0].opening.size
+    names = {each.number: number_of(each.name, size) for each in everything}
+    number = place // size
+    turn = names.get(number, number)
+    if turn == number:
+        turn = max(names.values()) + 1
+    return max(0, turn * size - end) / rate if rate else None

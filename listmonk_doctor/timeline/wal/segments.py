@@ -1,0 +1,95 @@
+"""Owns which segments of the log are read: what they hold by their own first page, dated, the newest first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from listmonk_doctor.errors import RefusedError
+from listmonk_doctor.timeline.wal.pages import LONG, Opening, Stretch, opening, strip
+from listmonk_doctor.timeline.wal.shelf import FolderShelf, Shelf, number_of
+from listmonk_doctor.timeline.wal.stream import first_commit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+_TO_DATE: Final = 1 << 16
+"""Bytes at the beginning of a segment in which a commit tells how old it is."""
+PORTION: Final = 4 << 20
+"""Bytes that are read at a time, so that a segment is never in memory as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A file that holds a stretch of the log. `recycled`: its name promises a later one. `since`: its first commit."""
+
+    name: str
+    opening: Opening
+    recycled: bool
+    since: datetime | None = None
+
+    @property
+    def number(self) -> int:
+        """Its number in the log."""
+        return self.opening.address // self.opening.size
+
+
+def held(shelf: Shelf, system: int, major: int, limit: int | None) -> list[Segment]:
+    """Return the segments that hold a stretch of this server's log, by number; each number once.
+
+    `system` is the cluster's number (0: not known), `limit` where the log ends. Raises RefusedError for a segment of
+    another server.
+    """
+    found: dict[int, Segment] = {}
+    for name, head in sorted(shelf.heads(LONG).items()):
+        first = opening(name, head)
+        if first is None or (limit is not None and first.address >= limit):
+            continue
+        _check(shelf, name, first, system, major)
+        segment = Segment(name, first, number_of(name, first.size) != first.address // first.size)
+        rival = found.get(segment.number)
+        if rival is None or rival.opening.timeline < first.timeline:
+            found[segment.number] = segment
+    return [found[number] for number in sorted(found)]
+
+
+def _check(shelf: Shelf, name: str, first: Opening, system: int, major: int) -> None:
+    why = ""
+    if system and first.system != system:
+        why = "is of another server"
+    elif first.major != major:
+        why = f"is of PostgreSQL {first.major}, the server is of {major}"
+    elif isinstance(shelf, FolderShelf) and shelf.length(name) != first.size:
+        why = f"is cut: it has {shelf.length(name)} bytes of {first.size}"
+    if why:
+        raise RefusedError(f"The log segment {name} {why}.", hint="Name a folder with this server's segments.")
+
+
+def wanted(shelf: Shelf, segments: list[Segment], since: datetime, limit: int) -> list[Segment]:
+    """Return the newest segments back to the one that was begun before `since`, `limit` at most, oldest first."""
+    chosen: list[Segment] = []
+    for segment in reversed(segments[-limit:]):
+        begun = _begun(shelf, segment)
+        chosen.append(Segment(segment.name, segment.opening, segment.recycled, begun))
+        if begun is not None and begun < since:
+            break
+    return chosen[::-1]
+
+
+def _begun(shelf: Shelf, segment: Segment) -> datetime | None:
+    raw = shelf.read(segment.name, 0, _TO_DATE)
+    return first_commit(strip(raw, segment.opening.address, segment.opening.magic))
+
+
+def stretches(shelf: Shelf, segment: Segment, limit: int | None) -> Iterator[Stretch]:
+    """Read a segment in portions, up to where the log ends."""
+    first = segment.opening
+    for offset in range(0, first.size, PORTION):
+        if limit is not None and first.address + offset >= limit:
+            return
+        raw = shelf.read(segment.name, offset, min(PORTION, first.size - offset))
+        stretch = strip(raw, first.address + offset, first.magic, limit)
+        yield stretch
+        if stretch.ended or stretch.broken or not raw:
+            return
