@@ -10,7 +10,19 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from listmonk_doctor import __version__
-from listmonk_doctor.commands import checks, demo, examine, explain, followup, history, repair, scan, undo, watch
+from listmonk_doctor.commands import (
+    checks,
+    demo,
+    examine,
+    explain,
+    followup,
+    history,
+    repair,
+    scan,
+    timeline,
+    undo,
+    watch,
+)
 from listmonk_doctor.commands._options import EXIT_INTERRUPTED, STATE, Quiet, Verbose
 from listmonk_doctor.errors import UsageError
 
@@ -106,6 +118,7 @@ COMMANDS: Final[tuple[Callable[..., int | None], ...]] = (
     scan.scan,
     examine.examine,
     repair.repair,
+    timeline.timeline,
     watch.watch,
     undo.undo,
     history.history,

@@ -35,6 +35,7 @@ for _name in [name for name in os.environ if name.startswith("PG") or name.upper
 # A runner in the background ignores Ctrl-C, and whatever the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+os.environ["LISTMONK_DOCTOR_TIMELINE"] = "off"  # the log of a test's server holds what the test has just written
 os.environ[FOLDER_VARIABLE] = str(Path(__file__).resolve().parent / "incidents")
 
 

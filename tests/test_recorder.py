@@ -112,8 +112,8 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
     newer = tmp_path / "newer"
     Recorder(newer, HERE).close()
     with closing(sqlite3.connect(newer)) as base:
-        base.execute("PRAGMA user_version = 2")
-    with pytest.raises(UsageError, match="it has the format 2"):
+        base.execute("PRAGMA user_version = 3")
+    with pytest.raises(UsageError, match="it has the format 3"):
         read_recording(newer)
     with pytest.raises(UsageError, match="there is no such file"):
         read_recording(tmp_path / "missing")

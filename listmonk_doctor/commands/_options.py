@@ -75,7 +75,16 @@ Campaign = Annotated[
 ]
 Recorded = Annotated[
     Path | None,
-    typer.Option("--recorded", metavar="FILE", help="What `watch --record FILE` saw of it: narrows what is unknown."),
+    typer.Option("--recorded", metavar="FILE", help="What `watch --record` or `timeline --save` kept of it."),
+]
+Timeline = Annotated[
+    str,
+    typer.Option(
+        "--timeline",
+        metavar="auto|off|FILE",
+        envvar="LISTMONK_DOCTOR_TIMELINE",
+        help="auto: what the server's log still holds is used; FILE: what `timeline --save FILE` kept.",
+    ),
 ]
 NoLook = Annotated[
     bool,

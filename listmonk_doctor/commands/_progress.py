@@ -1,4 +1,4 @@
-"""Owns the bar that says, while a pass over the subscriptions takes its time, how far it has come."""
+"""Owns the bar that says, while a pass over the subscriptions or the log takes its time, how far it has come."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ class Bar:
     With --quiet and in a pipe it shows nothing. Leaving the `with` block clears it.
     """
 
-    def __init__(self) -> None:
-        """Make one that shows nothing yet."""
+    def __init__(self, text: str = TEXT) -> None:
+        """Make one that shows nothing yet; `text` says what is being done."""
+        self._text = text
         self._live = sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
         self._lock = Lock()
         self._timer: Timer | None = None
@@ -59,7 +60,7 @@ class Bar:
 
         with self._lock:
             if self._timer is not None:
-                self._meter = Meter(TEXT, self._done, self._total)
+                self._meter = Meter(self._text, self._done, self._total)
 
     def _clear(self) -> None:
         """Let it disappear, or not appear at all."""

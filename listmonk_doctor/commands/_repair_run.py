@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from listmonk_doctor.commands._evidence import Evidence
     from listmonk_doctor.commands._options import Prefer, Where
     from listmonk_doctor.commands._session import Database
     from listmonk_doctor.render.outcome import Outcome
@@ -49,7 +50,7 @@ class Request:
     wait: bool
     allow_unknown_version: bool
     output: Format | None
-    recorded: Path | None = None
+    evidence: Evidence | None = None
 
 
 def check(asked: Request, strategies: Sequence[str]) -> None:
@@ -161,7 +162,7 @@ def run(asked: Request, where: Where) -> int:
             undo_out=place,
             yes=asked.yes,
             app_stopped=asked.app_stopped,
-            recorded=asked.recorded,
+            evidence=asked.evidence,
         )
 
 
@@ -188,7 +189,7 @@ def _made(database: Database, asked: Request) -> _repairing.Made:
         exactly=asked.apply,
         wait=asked.wait,
         app_stopped=asked.app_stopped,
-        recorded=asked.recorded,
+        evidence=asked.evidence,
     )
 
 

@@ -11,8 +11,7 @@ from listmonk_doctor.commands._session import Database, diagnosed, found
 from listmonk_doctor.render.outcome import Outcome
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from listmonk_doctor.commands._evidence import Evidence
     from listmonk_doctor.diagnosis.findings import NotRun
     from listmonk_doctor.repair.plan import Diagnosis, Option, Plan
 
@@ -105,7 +104,7 @@ def outcomes(  # noqa: PLR0913 - what the command line says
     exactly: bool,
     wait: bool,
     app_stopped: bool,
-    recorded: Path | None = None,
+    evidence: Evidence | None = None,
 ) -> Made:
     """Return what a repair would do: to the campaign named, else to every suspect that has a recommended repair.
 
@@ -128,7 +127,7 @@ def outcomes(  # noqa: PLR0913 - what the command line says
         wait=wait,
         app_stopped=app_stopped,
         groups=wanted.groups,
-        recorded=recorded,
+        evidence=evidence,
     )
     made = [outcome(said[each], wanted) for each in ids if each in said]
     if campaign is not None:

@@ -18,6 +18,7 @@ from listmonk_doctor.render.text import visible
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from listmonk_doctor.commands._evidence import Evidence
     from listmonk_doctor.database.connection import Connection
     from listmonk_doctor.database.sources import Target
     from listmonk_doctor.listmonk.lookup import Found
@@ -142,25 +143,23 @@ def diagnosed(  # noqa: PLR0913 - what the command line says
     prefer: str,
     wait: bool = True,
     app_stopped: bool = False,
-    recorded: Path | None = None,
+    evidence: Evidence | None = None,
     groups: Sequence[str] | None = None,
 ) -> dict[int, Diagnosis]:
     """Look at the server and the campaigns' rows, then diagnose the campaigns in one snapshot and one pass.
 
-    `recorded` is a recording of their progress. On a terminal a bar shows how far the pass has come, if it takes more
-    than a second. Raises UsageError or RefusedError where the recording cannot be used.
+    `evidence` is what may be heard of their progress besides. On a terminal a bar shows how far the pass has come, if
+    it takes more than a second. Raises UsageError or RefusedError where the recording cannot be used.
     """
     from listmonk_doctor.commands._progress import Bar
     from listmonk_doctor.database.snapshot import snapshot
     from listmonk_doctor.repair.diagnose import diagnose_in, with_former
 
+    if evidence is not None:
+        evidence.prepare(database, campaign_ids)
     server = look(database, campaign_ids, wait=wait)
     with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor, Bar() as bar:
-        recordings = None
-        if recorded is not None:
-            from listmonk_doctor.commands._recorded import heard
-
-            recordings = heard(cursor, campaign_ids, recorded)
+        recordings = evidence.heard(cursor, campaign_ids) if evidence is not None else None
         said = diagnose_in(
             cursor,
             campaign_ids,
@@ -171,6 +170,8 @@ def diagnosed(  # noqa: PLR0913 - what the command line says
             groups=groups,
             progress=bar,
         )
+    if evidence is not None:
+        said = {each: evidence.told(of, database.again) for each, of in said.items()}
     return {each: with_former(of, _former(database, of)) for each, of in said.items()}
 
 

@@ -23,6 +23,7 @@ def examine(  # noqa: PLR0913 - one per option
         typer.Option("--prefer", help="What is the lesser evil; the recommendation follows it."),
     ] = opt.Prefer.NO_DUPLICATES,
     recorded: opt.Recorded = None,
+    timeline: opt.Timeline = "auto",
     no_look: opt.NoLook = False,
     app_stopped: opt.AppStopped = False,
     fail_on: Annotated[
@@ -44,9 +45,11 @@ def examine(  # noqa: PLR0913 - one per option
     server is at work. Exits as scan does.
     """
     opt.STATE.say(verbose=verbose, quiet=quiet)
+    from listmonk_doctor.commands._evidence import evidence
     from listmonk_doctor.commands._scanning import findings_of, tell_failed
     from listmonk_doctor.commands._session import diagnosed, found, opened, warn_if_newer
 
+    known = evidence(recorded, timeline)
     with opened(opt.Where(dsn, service, tuple(config or ()), schema, timeout)) as database:
         warn_if_newer(database)
         wanted = found(database, campaign)
@@ -56,7 +59,7 @@ def examine(  # noqa: PLR0913 - one per option
             prefer=prefer,
             wait=not no_look,
             app_stopped=app_stopped,
-            recorded=recorded,
+            evidence=known,
         )[wanted.id]
         report = findings_of(database, said.examination)
         said = replace(said, examination=replace(said.examination, findings=report.findings))

@@ -44,6 +44,7 @@ def repair(  # noqa: PLR0913 - one per option
         typer.Option("--until", metavar="DATE", help="Until when it is accepted, as in 2027-01-31."),
     ] = None,
     recorded: opt.Recorded = None,
+    timeline: opt.Timeline = "auto",
     app_stopped: opt.AppStopped = False,
     no_look: opt.NoLook = False,
     allow_unknown_version: opt.UnknownVersion = False,
@@ -63,6 +64,7 @@ def repair(  # noqa: PLR0913 - one per option
     """
     opt.STATE.say(verbose=verbose, quiet=quiet)
     from listmonk_doctor.commands import _repair_run
+    from listmonk_doctor.commands._evidence import evidence
 
     request = _repair_run.Request(
         campaign=campaign,
@@ -78,7 +80,7 @@ def repair(  # noqa: PLR0913 - one per option
         reason=reason.strip(),
         until=until,
         app_stopped=app_stopped,
-        recorded=recorded,
+        evidence=evidence(recorded, timeline),
         wait=not no_look,
         allow_unknown_version=allow_unknown_version,
         output=output,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyroaring import BitMap
 
     from listmonk_doctor.diagnosis.figures import Figures
+    from listmonk_doctor.listmonk.campaign import Campaign
     from listmonk_doctor.timeline.meaning import Fetch, Life, Meaning
 
 CLOCK: Final = timedelta(seconds=60)
@@ -37,22 +38,27 @@ class Heard(NamedTuple):
 def hear(figures: Figures, heard: Heard) -> Figures:
     """Return the figures with what a recording says of them. Raises RefusedError where it contradicts the row."""
     meaning, source = heard
-    last, campaign = meaning.last, figures.campaign
-    wrong = ""
-    if meaning.timeline.campaign_uuid != campaign.uuid:
-        wrong = "it is of another campaign"
-    elif last.started_at is not None and last.started_at != campaign.started_at:
-        wrong = "the campaign was started at another time than was recorded"
-    elif meaning.timeline.ended > figures.now + CLOCK:
-        wrong = "it ends in the future"
-    elif last.xmin == campaign.xmin and (last.sent, last.cursor) != (campaign.sent, campaign.cursor):
-        wrong = "the row says something else of the same moment"
-    if wrong:
+    campaign = figures.campaign
+    if wrong := misfit(campaign, figures.now, meaning):
         raise RefusedError(
             f"The recording {source} does not fit campaign {campaign.id}: {wrong}.",
             hint="Was the database restored, or the row edited, since it was recorded? Examine without --recorded.",
         )
     return replace(figures, recorded=read_recorded(figures, meaning, source))
+
+
+def misfit(campaign: Campaign, now: datetime, meaning: Meaning) -> str:
+    """Return in which way what was recorded contradicts the row; "" where it does not."""
+    last = meaning.last
+    if meaning.timeline.campaign_uuid != campaign.uuid:
+        return "it is of another campaign"
+    if last.started_at is not None and last.started_at != campaign.started_at:
+        return "the campaign was started at another time than was recorded"
+    if meaning.timeline.ended > now + CLOCK:
+        return "it ends in the future"
+    if last.xmin == campaign.xmin and (last.sent, last.cursor) != (campaign.sent, campaign.cursor):
+        return "the row says something else of the same moment"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,20 @@ class Strip(NamedTuple):
     note: str = ""
 
 
+class Chart(NamedTuple):
+    """Mails counted and the cursor over time, for a terminal only; a pipe gets nothing of it.
+
+    `title` stands above it. `points` are (seconds, sent, cursor), by time and at least one; `marks` the seconds of
+    deaths; `first` and `last` name the ends of the axis.
+    """
+
+    title: str
+    points: tuple[tuple[float, int, int], ...]
+    marks: tuple[float, ...]
+    first: str
+    last: str
+
+
 class Command(NamedTuple):
     """A command as the reader would type it next, with what it does."""
 
@@ -69,7 +83,7 @@ class Command(NamedTuple):
     does: str = ""
 
 
-Block = Heading | Lines | Facts | Table | Diff | Strip | Command
+Block = Heading | Lines | Facts | Table | Diff | Strip | Chart | Command
 Document = tuple[Block, ...]
 
 

@@ -26,21 +26,22 @@ def recorded(said: Recorded | None, *, ids: bool) -> Object | None:
         "to": timeline.ended,
         "complete": said.complete,
         "unusable": meaning.muddled or None,
-        "lives": [_life(each) for each in meaning.lives],
+        "lives": [life(each) for each in meaning.lives],
         "gaps": [{"from": each.start, "to": each.end, "because": each.because} for each in timeline.gaps],
         "holes": [_hole(each, ids=ids) for each in said.holes],
         "moments": [{"from": each.after, "to": each.before, "what": each.what} for each in meaning.moments],
     }
 
 
-def _life(life: Life) -> Object:
+def life(each: Life) -> Object:
+    """Return one life of the sender."""
     return {
-        "begun": life.begun,
-        "end": life.end,
-        "after_id": life.low,
-        "last_id": life.high,
-        "counted": life.counted,
-        "died": [life.died_after, life.died_by] if life.died_after and life.died_by else None,
+        "begun": each.begun,
+        "end": each.end,
+        "after_id": each.low,
+        "last_id": each.high,
+        "counted": each.counted,
+        "died": [each.died_after, each.died_by] if each.died_after and each.died_by else None,
     }
 
 

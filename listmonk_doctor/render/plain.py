@@ -57,6 +57,8 @@ def _draw(block: doc.Block) -> list[str]:  # noqa: PLR0911 - one per kind of blo
             return _diff(block)
         case doc.Strip():
             return _strip(block)
+        case doc.Chart():
+            return []
         case doc.Command():
             return [f"$ {visible(block.text)}" + (f"  # {clean(block.does)}" if block.does else "")]
 

@@ -147,7 +147,16 @@ def _command(block: doc.Command) -> Text:
     return drawn
 
 
-def _draw(block: doc.Block, *, blocks: bool) -> RenderableType:  # noqa: PLR0911 - one per kind of block
+def _chart(block: doc.Chart, width: int) -> Text:
+    """Return the chart, as wide as there is room."""
+    from listmonk_doctor.render import chart
+
+    drawn = Text("\n", no_wrap=True)
+    drawn.append(f"{clean(block.title)}\n", style=STYLES["strong"])
+    return drawn.append("\n".join(clean(line) for line in chart.lines(block, width)))
+
+
+def _draw(block: doc.Block, *, blocks: bool, width: int) -> RenderableType:  # noqa: PLR0911 - one per kind of block
     """Return what rich prints for a block."""
     match block:
         case doc.Heading():
@@ -162,6 +171,8 @@ def _draw(block: doc.Block, *, blocks: bool) -> RenderableType:  # noqa: PLR0911
             return _diff(block)
         case doc.Strip():
             return _strip(block, blocks=blocks)
+        case doc.Chart():
+            return _chart(block, width - 2)
         case doc.Command():
             return _command(block)
 
@@ -220,7 +231,7 @@ def render(page: doc.Document, environ: Mapping[str, str], width: int | None = N
         heading = isinstance(block, doc.Heading)
         if heading and index:
             target.print()
-        drawn = _draw(block, blocks=blocks)
+        drawn = _draw(block, blocks=blocks, width=target.width)
         if isinstance(block, doc.Command) or (isinstance(block, doc.Table) and len(block.rows) > MOST_ROWS):
             target.print(drawn, soft_wrap=True)
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.errors import UsageError
 from listmonk_doctor.timeline.model import LATE
@@ -12,11 +12,49 @@ from listmonk_doctor.timeline.store import explained, open_to_write, stamp
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
+    from sqlite3 import Connection
     from types import TracebackType
     from typing import Self
 
     from listmonk_doctor.timeline.look import Identity, Look, Progress, Servers
     from listmonk_doctor.timeline.model import Pace
+
+
+COLUMNS: Final = (
+    "stretch, after, before, until, status, sent, to_send, cursor, ceiling, started_at, updated_at, xmin, "
+    "source, place, linked"
+)
+INSERT: Final = f"INSERT INTO version ({COLUMNS}) VALUES ({', '.join('?' * 15)})"  # noqa: S608 - constant text
+
+
+def claim(base: Connection, path: Path, source: Identity, *, new: bool) -> None:
+    """Say in a new file of which database it is; raise UsageError where a file is of another one."""
+    if new:
+        with explained(path):
+            values = (source.cluster, source.database, source.number, source.campaigns)
+            base.execute("INSERT INTO source VALUES (?, ?, ?, ?)", values)
+        return
+    from listmonk_doctor.timeline.recording import read_identity
+
+    held = read_identity(base, path)
+    if not held.same(source):
+        base.close()
+        raise UsageError(
+            f'The recording {path} is of another database ("{held.database}").',
+            hint="Name a new file: one recording holds one database.",
+        )
+
+
+def pace_row(pace: Pace) -> tuple[object, ...]:
+    """Return settings as the file holds them, without their moment."""
+    return (
+        pace.batch_size,
+        pace.concurrency,
+        pace.message_rate,
+        pace.window_rate,
+        pace.window_seconds,
+        pace.version,
+    )
 
 
 @dataclass(slots=True)
@@ -45,23 +83,7 @@ class Recorder:
         self._known: set[str] = set()
         self._sessions: tuple[int, tuple[object, ...]] | None = None
         self._pace: tuple[object, ...] | None = None
-        if new:
-            with explained(path):
-                values = (source.cluster, source.database, source.number, source.campaigns)
-                self._base.execute("INSERT INTO source VALUES (?, ?, ?, ?)", values)
-        else:
-            self._same(source)
-
-    def _same(self, source: Identity) -> None:
-        from listmonk_doctor.timeline.recording import read_identity
-
-        held = read_identity(self._base, self.path)
-        if not held.same(source):
-            self._base.close()
-            raise UsageError(
-                f'The recording {self.path} is of another database ("{held.database}").',
-                hint="Name a new file: one recording holds one database.",
-            )
+        claim(self._base, path, source, new=new)
 
     def add(self, look: Look) -> None:
         """Keep what a look saw; times must not run backward."""
@@ -128,9 +150,11 @@ class Recorder:
             stamp(row.started_at) if row.started_at else None,
             stamp(row.updated_at) if row.updated_at else None,
             row.xmin,
+            "recording",
+            None,
+            1,
         )
-        marks = ", ".join("?" * len(values))
-        return self._base.execute(f"INSERT INTO version VALUES ({marks})", values).lastrowid or 0  # noqa: S608
+        return self._base.execute(INSERT, values).lastrowid or 0
 
     def _servers(self, servers: Servers, at: datetime) -> None:
         """Keep which of listmonk's sessions were there: only those that were once seen to scan or fetch."""
@@ -146,14 +170,7 @@ class Recorder:
 
     def _settings(self, pace: Pace) -> None:
         """Keep the settings where they changed."""
-        held = (
-            pace.batch_size,
-            pace.concurrency,
-            pace.message_rate,
-            pace.window_rate,
-            pace.window_seconds,
-            pace.version,
-        )
+        held = pace_row(pace)
         if held != self._pace:
             self._base.execute("INSERT INTO pace VALUES (?, ?, ?, ?, ?, ?, ?)", (stamp(pace.at), *held))
             self._pace = held

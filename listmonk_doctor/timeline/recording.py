@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
-from itertools import pairwise
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from listmonk_doctor.timeline.look import Identity
+from listmonk_doctor.timeline.merge import merge
 from listmonk_doctor.timeline.model import Gap, Pace, RowVersion, Sessions, Timeline
-from listmonk_doctor.timeline.store import broken, moment, open_to_read
+from listmonk_doctor.timeline.store import FIRST_FORMAT, broken, moment, open_to_read, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
+    from listmonk_doctor.timeline.model import Source
+
 MOST_VERSIONS: Final = 2_000_000
 """Versions of a row that are read: a campaign that beats for four months has as many."""
 BIGGEST: Final = 2**31 - 1
 """The largest number that listmonk's columns hold."""
+SOURCES: Final[dict[str, Source]] = {"recording": "recording", "log": "log", "page": "page"}
 STATUSES: Final = frozenset({"draft", "scheduled", "running", "paused", "cancelled", "finished"})
+_STRETCHES: Final = "SELECT id, campaign, name, began, ended FROM stretch WHERE uuid = ? ORDER BY began, id"
 
 
 def read_identity(base: sqlite3.Connection, path: Path) -> Identity:
@@ -51,34 +56,81 @@ def read_recording(path: Path) -> tuple[Identity, tuple[Timeline, ...]]:
         base.close()
 
 
+@dataclass(slots=True)
+class _Stretches:
+    """What a file holds of one campaign by one source, as it is read."""
+
+    versions: list[RowVersion] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    began: datetime | None = None
+    ended: datetime | None = None
+
+    def add(self, began: datetime, ended: datetime, versions: list[RowVersion], gaps: list[Gap]) -> None:
+        """Take a later stretch in; what lies between two is a gap."""
+        if self.ended is not None:
+            if began < self.ended:
+                raise ValueError("two stretches of one campaign overlap")
+            self.gaps.append(Gap(self.ended, began, "nothing was recorded"))
+        _append(self.versions, versions)
+        self.gaps += gaps
+        self.began, self.ended = self.began or began, ended
+
+    def timeline(
+        self, uuid: str, campaign: tuple[int, str], paces: tuple[Pace, ...], sessions: tuple[Sessions, ...]
+    ) -> Timeline | None:
+        """Return what was read as a timeline; None where there was nothing."""
+        if not self.versions or self.began is None or self.ended is None:
+            return None
+        gaps = tuple(sorted(self.gaps, key=lambda gap: gap.start))
+        versions = tuple(self.versions)
+        return Timeline(campaign[0], _text(uuid), campaign[1], self.began, self.ended, versions, gaps, paces, sessions)
+
+
 def _timeline(base: sqlite3.Connection, uuid: str, paces: tuple[Pace, ...], sessions: tuple[Sessions, ...]) -> Timeline:
-    """Join the stretches of one campaign, in the order of time; what lies between two is a gap."""
-    stretches = base.execute(
-        "SELECT id, campaign, name, began, ended FROM stretch WHERE uuid = ? ORDER BY began, id", (uuid,)
-    ).fetchall()
-    versions: list[RowVersion] = []
-    gaps: list[Gap] = []
-    for before, after in pairwise(stretches):
-        if after[3] < before[4]:
-            raise ValueError("two stretches of one campaign overlap")
-        gaps.append(Gap(moment(before[4]), moment(after[3]), "nothing was recorded"))
-    for number, *_ in stretches:
-        rows = base.execute(
-            "SELECT after, before, until, status, sent, to_send, cursor, ceiling, started_at, updated_at, xmin "
-            "FROM version WHERE stretch = ? ORDER BY before LIMIT ?",
-            (number, MOST_VERSIONS),
-        )
-        _append(versions, [_version(row) for row in rows])
-        found = base.execute('SELECT start, "end", because FROM gap WHERE stretch = ?', (number,))
-        gaps += [Gap(moment(start), moment(end), _text(because)) for start, end, because in found]
-    if not versions:
+    """Join what was recorded of one campaign, in the order of time, and merge it with what was saved of its log."""
+    recorded, logged, last = _Stretches(), _Stretches(), (0, 0, "")
+    for number, campaign, name, began, ended in base.execute(_STRETCHES, (uuid,)).fetchall():
+        versions = _versions(base, number)
+        into = logged if _is_logged(versions) else recorded
+        into.add(moment(began), moment(ended), versions, _gaps(base, number))
+        last = max(last, (ended, _number(campaign), _text(name)))
+    both = (recorded.timeline(uuid, last[1:], paces, sessions), logged.timeline(uuid, last[1:], paces, ()))
+    if both == (None, None):
         raise ValueError("a campaign without a row")
-    last = stretches[-1]
-    began, ended = moment(stretches[0][3]), moment(last[4])
-    gaps.sort(key=lambda gap: gap.start)
-    return Timeline(
-        _number(last[1]), _text(uuid), _text(last[2]), began, ended, tuple(versions), tuple(gaps), paces, sessions
+    return merge(*both)
+
+
+def logged_of(base: sqlite3.Connection, uuid: str) -> tuple[Timeline | None, list[int]]:
+    """Return what was saved of a campaign's log before, without settings, and the numbers of its stretches."""
+    logged, numbers, last = _Stretches(), [], (0, "")
+    for number, campaign, name, began, ended in base.execute(_STRETCHES, (uuid,)).fetchall():
+        versions = _versions(base, number)
+        if _is_logged(versions):
+            logged.add(moment(began), moment(ended), versions, _gaps(base, number))
+            numbers.append(number)
+            last = (_number(campaign), _text(name))
+    return logged.timeline(uuid, last, (), ()), numbers
+
+
+def _is_logged(versions: Sequence[RowVersion]) -> bool:
+    """Tell whether a stretch was saved from a log, and not recorded."""
+    return bool(versions) and versions[0].source != "recording"
+
+
+def _gaps(base: sqlite3.Connection, stretch: int) -> list[Gap]:
+    found = base.execute('SELECT start, "end", because FROM gap WHERE stretch = ?', (stretch,))
+    return [Gap(moment(start), moment(end), _text(because)) for start, end, because in found]
+
+
+def _versions(base: sqlite3.Connection, stretch: int) -> list[RowVersion]:
+    """Return the versions of one stretch, in order."""
+    more = ", source, place, linked" if version_of(base) > FIRST_FORMAT else ""
+    rows = base.execute(
+        "SELECT after, before, until, status, sent, to_send, cursor, ceiling, started_at, updated_at, xmin"  # noqa: S608
+        f"{more} FROM version WHERE stretch = ? ORDER BY before, rowid LIMIT ?",
+        (stretch, MOST_VERSIONS),
     )
+    return [_version(row) for row in rows]
 
 
 def _append(versions: list[RowVersion], more: Sequence[RowVersion]) -> None:
@@ -88,7 +140,7 @@ def _append(versions: list[RowVersion], more: Sequence[RowVersion]) -> None:
             raise ValueError("the versions are not in order")
         if versions and version.xmin == versions[-1].xmin:
             versions[-1] = _longer(versions[-1], version.until)
-        elif versions and version.after == version.before:
+        elif versions and version.after == version.before and version.source == "recording":
             versions.append(_since(version, versions[-1].until))
         else:
             versions.append(version)
@@ -107,11 +159,16 @@ def _since(version: RowVersion, after: datetime) -> RowVersion:
 
 
 def _version(row: Sequence[Any]) -> RowVersion:
-    after, before, until, status, sent, to_send, cursor, ceiling, started_at, updated_at, xmin = row
+    after, before, until, status, sent, to_send, cursor, ceiling, started_at, updated_at, xmin, *more = row
+    source, place, linked = more or ("recording", None, 1)
     if status not in STATUSES:
         raise ValueError("an unknown status")
     if not after <= before <= until:
         raise ValueError("a version that ends before it begins")
+    if source not in SOURCES:
+        raise ValueError("an unknown source")
+    if place is not None and (not isinstance(place, int) or place < 0):
+        raise ValueError("a place that is none")
     return RowVersion(
         moment(after),
         moment(before),
@@ -124,6 +181,9 @@ def _version(row: Sequence[Any]) -> RowVersion:
         None if started_at is None else moment(started_at),
         None if updated_at is None else moment(updated_at),
         _text(xmin),
+        SOURCES[source],
+        place,
+        bool(_number(linked)),
     )
 
 

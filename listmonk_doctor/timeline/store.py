@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 APPLICATION: Final = 0x6C6D6472
 """SQLite's application_id of a recording ("lmdr")."""
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""What is written; the first one, without `source`, `place` and `linked` of a version, is read as well."""
+FIRST_FORMAT: Final = 1
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -32,7 +34,8 @@ CREATE TABLE stretch (
 CREATE TABLE version (
     stretch INTEGER NOT NULL REFERENCES stretch, after INTEGER NOT NULL, before INTEGER NOT NULL,
     until INTEGER NOT NULL, status TEXT NOT NULL, sent INTEGER NOT NULL, to_send INTEGER NOT NULL,
-    cursor INTEGER NOT NULL, ceiling INTEGER NOT NULL, started_at INTEGER, updated_at INTEGER, xmin TEXT NOT NULL
+    cursor INTEGER NOT NULL, ceiling INTEGER NOT NULL, started_at INTEGER, updated_at INTEGER, xmin TEXT NOT NULL,
+    source TEXT NOT NULL DEFAULT 'recording', place INTEGER, linked INTEGER NOT NULL DEFAULT 1
 );
 CREATE INDEX version_of ON version (stretch, before);
 CREATE TABLE gap (stretch INTEGER NOT NULL REFERENCES stretch, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
@@ -43,6 +46,15 @@ CREATE TABLE pace (
 );
 CREATE TABLE session (first INTEGER NOT NULL, until INTEGER NOT NULL, names TEXT NOT NULL, visible INTEGER NOT NULL,
     waiting INTEGER NOT NULL, servers INTEGER NOT NULL);
+"""
+
+UPGRADE: Final = f"""
+BEGIN IMMEDIATE;
+ALTER TABLE version ADD COLUMN source TEXT NOT NULL DEFAULT 'recording';
+ALTER TABLE version ADD COLUMN place INTEGER;
+ALTER TABLE version ADD COLUMN linked INTEGER NOT NULL DEFAULT 1;
+PRAGMA user_version = {FORMAT};
+COMMIT;
 """
 
 
@@ -58,7 +70,9 @@ def moment(stamped: int) -> datetime:
 
 def broken(path: Path, why: str) -> UsageError:
     """Return the error for a file that is no recording."""
-    return UsageError(f"The recording {path} cannot be used: {why}.", hint="Name a file that watch --record made.")
+    return UsageError(
+        f"The recording {path} cannot be used: {why}.", hint="Name a file that watch --record or timeline --save made."
+    )
 
 
 @contextmanager
@@ -95,6 +109,9 @@ def open_to_write(path: Path) -> tuple[sqlite3.Connection, bool]:
         base.execute("PRAGMA synchronous = FULL")
     except sqlite3.DatabaseError as error:
         raise broken(path, str(error)) from None
+    if not new and version_of(base) == FIRST_FORMAT:
+        with explained(path):
+            base.executescript(UPGRADE)
     if new:
         with explained(path):
             base.executescript(f"BEGIN; {TABLES} COMMIT;")
@@ -118,14 +135,20 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     return base
 
 
+def version_of(base: sqlite3.Connection) -> int:
+    """Return the format that a file says it has."""
+    (version,) = base.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
 def _check(base: sqlite3.Connection, path: Path) -> None:
     """Raise UsageError where an SQLite file is no recording, is a newer one, or is damaged."""
     (application,) = base.execute("PRAGMA application_id").fetchone()
-    (version,) = base.execute("PRAGMA user_version").fetchone()
+    version = version_of(base)
     if application != APPLICATION:
         raise broken(path, "it is not a recording")
-    if version != FORMAT:
-        raise broken(path, f"it has the format {version}, and only {FORMAT} is known here")
+    if not FIRST_FORMAT <= version <= FORMAT:
+        raise broken(path, f"it has the format {version}, and only those up to {FORMAT} are known here")
     (fine,) = base.execute("PRAGMA quick_check(1)").fetchone()
     if fine != "ok":
         raise broken(path, "it is damaged")

@@ -29,6 +29,7 @@ FOR_WHOM: Final = {
     "scan": "after an accident; cron with `--quiet`",
     "examine": "after an accident",
     "repair": "after an accident",
+    "timeline": "after an accident, at once: the log does not last",
     "watch": "after Start; from cron or a service, as a flight recorder with `--record`",
     "undo": "after a repair",
     "history": "after a repair",

@@ -1,0 +1,85 @@
+"""Owns saving a timeline that was read from the log to the file that a recording is kept in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from listmonk_doctor.timeline.merge import merge
+from listmonk_doctor.timeline.recorder import INSERT, claim, pace_row
+from listmonk_doctor.timeline.recording import logged_of
+from listmonk_doctor.timeline.store import explained, open_to_write, stamp
+
+if TYPE_CHECKING:
+    import sqlite3
+    from datetime import datetime
+    from pathlib import Path
+
+    from listmonk_doctor.timeline.look import Identity
+    from listmonk_doctor.timeline.model import RowVersion, Timeline
+
+
+def save(path: Path, source: Identity, timeline: Timeline) -> None:
+    """Keep what the log held of a campaign, beside what was recorded of it; what was saved before is merged with it.
+
+    A new file has the mode 0600. All or nothing is written. Raises UsageError for a file that is something else or of
+    another database, DoctorError where it cannot be written.
+    """
+    base, new = open_to_write(path)
+    try:
+        claim(base, path, source, new=new)
+        with explained(path):
+            base.execute("BEGIN IMMEDIATE")
+            try:
+                held, numbers = logged_of(base, timeline.campaign_uuid)
+                for number in numbers:
+                    base.execute("DELETE FROM version WHERE stretch = ?", (number,))
+                    base.execute("DELETE FROM gap WHERE stretch = ?", (number,))
+                    base.execute("DELETE FROM stretch WHERE id = ?", (number,))
+                _write(base, merge(held, timeline))
+                base.execute("COMMIT")
+            except BaseException:
+                if base.in_transaction:
+                    base.execute("ROLLBACK")
+                raise
+    finally:
+        base.close()
+
+
+def _write(base: sqlite3.Connection, timeline: Timeline) -> None:
+    """Write a timeline as one stretch, with the settings that the file does not have yet."""
+    head = (timeline.campaign_id, timeline.campaign_uuid, timeline.campaign_name)
+    values = (*head, stamp(timeline.began), stamp(timeline.ended))
+    statement = "INSERT INTO stretch (campaign, uuid, name, began, ended) VALUES (?, ?, ?, ?, ?)"
+    stretch = base.execute(statement, values).lastrowid or 0
+    base.executemany(INSERT, [_row(stretch, each) for each in timeline.versions])
+    base.executemany(
+        "INSERT INTO gap VALUES (?, ?, ?, ?)",
+        [(stretch, stamp(gap.start), stamp(gap.end), gap.because) for gap in timeline.gaps],
+    )
+    held = set(base.execute("SELECT * FROM pace").fetchall())
+    rows = dict.fromkeys((stamp(pace.at), *pace_row(pace)) for pace in timeline.paces)
+    base.executemany("INSERT INTO pace VALUES (?, ?, ?, ?, ?, ?, ?)", [row for row in rows if row not in held])
+
+
+def _row(stretch: int, version: RowVersion) -> tuple[object, ...]:
+    return (
+        stretch,
+        stamp(version.after),
+        stamp(version.before),
+        stamp(version.until),
+        version.status,
+        version.sent,
+        version.to_send,
+        version.cursor,
+        version.ceiling,
+        _stamp(version.started_at),
+        _stamp(version.updated_at),
+        version.xmin,
+        version.source,
+        version.place,
+        int(version.linked),
+    )
+
+
+def _stamp(moment: datetime | None) -> int | None:
+    return None if moment is None else stamp(moment)
