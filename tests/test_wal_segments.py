@@ -11,10 +11,10 @@ import psycopg
 import pytest
 
 from listmonk_doctor.errors import PrivilegeError, RefusedError, UsageError
-from listmonk_doctor.timeline.wal import history
+from listmonk_doctor.timeline.wal import history, segments
 from listmonk_doctor.timeline.wal.shelf import FolderShelf, may_read
 from listmonk_doctor.timeline.wal.table import Table, read_table
-from tests.support.log_world import Witness, read, serve
+from tests.support.log_world import Edits, Witness, read, serve
 from tests.test_wal_history import WRITE, fresh
 
 if TYPE_CHECKING:
@@ -212,3 +212,19 @@ def test_a_role_without_the_privileges_is_told_the_grants(conn: Connection[Any],
             conn.execute(each.encode())
         log = read(plain, [witness.ids[0]])
     witness.assert_told(log, witness.ids[0])
+
+
+@pytest.mark.parametrize("portion", [8192, 24576])
+def test_records_that_cross_portions_are_joined(
+    conn: Connection[Any], monkeypatch: pytest.MonkeyPatch, portion: int
+) -> None:
+    """However small the portions are in which the log is read, the history is the same."""
+    witness = Witness(conn)
+    edits = Edits(witness, seed=portion)
+    for _ in range(150):
+        edits.one()
+    monkeypatch.setattr(segments, "PORTION", portion)
+    log = read(conn, witness.ids)
+    assert not log.notes
+    for campaign in witness.ids:
+        witness.assert_told(log, campaign)
