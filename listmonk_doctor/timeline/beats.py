@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
 from listmonk_doctor.listmonk.versions import SCAN_SECONDS
@@ -23,6 +24,10 @@ NOISE: Final = 0.06
 """Seconds by which a beat may be off its rhythm; a process needs longer than that to start."""
 SILENT: Final = 5.5
 """Seconds from which on a silence is a death, where the rhythm has changed behind it."""
+OWN: Final = 12
+"""Scans of the old process that a new rhythm is held against."""
+DRIFT: Final = 600.0
+"""Seconds after which the clocks of two machines may have drifted, so that a rhythm cannot be told any more."""
 AT_ONCE: Final = 0.1
 """Seconds within which a new process fetches, or finds nobody, behind the scan that opened its pipe."""
 
@@ -41,9 +46,13 @@ class Break:
 
 @dataclass(slots=True)
 class _Pipe:
-    """What is known of the pipe that is open: its scans, its last write, and what speaks against judging it."""
+    """What is known of the pipe that is open, or of none: its last write, and what speaks against judging it.
+
+    `scans` are its process's, `beating` whether the last of them is its own.
+    """
 
     scans: list[datetime] = field(default_factory=list)
+    beating: bool = False
     last: datetime | None = None
     counted: bool = False
     doubtful: bool = False
@@ -112,7 +121,7 @@ class Rhythm:
 
     def _scan(self, index: int, event: Event) -> None:
         pipe, at = self._pipe, event.before
-        old = pipe.scans[-1] if pipe.scans else pipe.last
+        old = pipe.scans[-1] if pipe.beating else pipe.last
         verdict = ""
         if old is not None and not event.counted:
             gap = (at - old).total_seconds()
@@ -120,15 +129,19 @@ class Rhythm:
                 verdict = self._judged(index, at, gap)
             elif pipe.doubtful and _recounted(event):
                 verdict = "perhaps"
-        if pipe.scans[1:] and (at - pipe.scans[-1]).total_seconds() < SCAN_SECONDS - 2 * NOISE:
+        close = (
+            bool(pipe.scans[1:]) and pipe.beating and (at - pipe.scans[-1]).total_seconds() < SCAN_SECONDS - 2 * NOISE
+        )
+        if close:
             self.intruders += _beats(pipe.scans[-2], at)
         if verdict and pipe.last is not None:
             by = _earlier(at, SCAN_SECONDS)
-            if pipe.scans:
+            if pipe.beating:
                 by = min(by, _earlier(pipe.scans[-1], -SCAN_SECONDS - 2 * NOISE))
             self.breaks[index] = Break("died" if verdict == "died" else "perhaps", pipe.last, max(by, pipe.last))
             self._pipe = pipe = _Pipe()
         pipe.scans.append(at)
+        pipe.beating = True
         pipe.last = at
         pipe.counted |= event.counted > 0
         pipe.doubtful = False
@@ -136,7 +149,7 @@ class Rhythm:
     def _other(self, event: Event) -> None:
         """Hear of what is no scan: a fetch shows life, an end ends the rhythm, a mere touch may have been an end."""
         if event.closes:
-            self._pipe = _Pipe()
+            self._pipe = _Pipe(self._pipe.scans[-OWN:])
         elif event.moved > 0:
             self._pipe.last = event.before
             self._pipe.counted |= event.counted > 0
@@ -148,31 +161,41 @@ class Rhythm:
 
         A flush that counted is never a new process's first write.
         """
-        pipe, following = self._pipe, self._following(index)
-        sure = bool(pipe.scans) and not pipe.doubtful
+        pipe, behind = self._pipe, self._behind(index)
+        sure = pipe.beating and not pipe.doubtful
         if sure and _recounted(self.events[index]) and self.events[index].now.status == "running":
             return "died"
-        steady = bool(pipe.scans[1:]) and _in_step(pipe.scans[-2], pipe.scans[-1])
-        moved = sure and gap > SILENT and not any(_in_step(each, at) for each in pipe.scans[-12:])
-        if following is not None:
-            step = (following - at).total_seconds()
-            if step < SCAN_SECONDS - NOISE:
-                late = gap + step < 2 * SCAN_SECONDS + NOISE and any(_in_step(each, following) for each in pipe.scans)
-                return "" if late else "perhaps"
-            if moved and steady and step <= SCAN_SECONDS + NOISE:
-                return "died"
-        return "died" if moved and pipe.counted and not self.windowed and self._opened(index) else "perhaps"
+        last = pipe.scans[-1:] if pipe.beating else []
+        own = [each for each in pipe.scans[-OWN:] if (at - each).total_seconds() <= DRIFT]
+        if (
+            behind
+            and (behind[0] - at).total_seconds() < SCAN_SECONDS - NOISE
+            and any(_in_step(s, behind[0]) for s in own)
+        ):
+            late = last and (behind[0] - last[0]).total_seconds() < 2 * SCAN_SECONDS + NOISE
+            return "" if late else "perhaps"
+        if not sure or gap <= SILENT:
+            return "perhaps"
+        steady = any(_in_step(each, last[0]) for each in own[:-1])
+        # A scan that counts a large audience is itself late: the two behind it have the rhythm.
+        rhythm = next((two for one, two in pairwise([at, *behind]) if _beats(one, two)), None)
+        if steady and rhythm is not None and not any(_in_step(each, rhythm) for each in own):
+            return "died"
+        at_once = not self.windowed and self._opened(index) and not any(_in_step(each, at) for each in own)
+        # Held up for more than two beats, the old one would scan twice in a row.
+        twice = gap > 2 * SCAN_SECONDS + 2 * NOISE and bool(behind) and _beats(at, behind[0])
+        return "died" if at_once and (pipe.counted or twice) else "perhaps"
 
-    def _following(self, index: int) -> datetime | None:
-        """Return when the same pipe scanned next; None where it ended before, or may have."""
+    def _behind(self, index: int) -> list[datetime]:
+        """Return when the same pipe scanned next, twice at most; less where it ended before, or may have."""
+        found: list[datetime] = []
         for event in self.events[index + 1 :]:
-            if not is_logged(event.now) or event.hidden or event.closes:
-                return None
+            touch = event.touched and event.moved <= 0 and not event.pressed
+            if len(found) > 1 or not is_logged(event.now) or event.hidden or event.closes or touch:
+                break
             if is_scan(event):
-                return event.before
-            if event.touched and event.moved <= 0 and not event.pressed:
-                return None
-        return None
+                found.append(event.before)
+        return found
 
     def _opened(self, index: int) -> bool:
         """Tell whether this scan opened a pipe: it fetched at once, or found nobody and ended."""

@@ -12,6 +12,7 @@ from tests.support.model_server import Server
 from tests.test_recorded_histories import BEGINNING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from tests.engine_model import Sender
@@ -48,9 +49,9 @@ class NotingServer(Server):
 class Log:
     """What a log of a played campaign holds: each version of its row, at its moment."""
 
-    def __init__(self, sender: Sender, late: float = 0.0) -> None:
-        """Begin with the row as it is; from now on each write is noted, `late` seconds after it was made."""
-        self.sender, self.late = sender, late
+    def __init__(self, sender: Sender) -> None:
+        """Begin with the row as it is; from now on each write is noted."""
+        self.sender = sender
         self.versions: list[RowVersion] = []
         self.kills: list[tuple[float, int]] = []
         """When the server was killed, and how many people it had in its hands."""
@@ -113,10 +114,24 @@ class Log:
             f"v{self.sender.version}",
         )
 
-    @property
-    def timeline(self) -> Timeline:
-        """What a log that reaches back to the draft says now."""
-        versions, now = self.versions, moment(self.sender.now)
+    def timeline(
+        self, begins: int = 0, lost: frozenset[int] = frozenset(), stalls: Iterable[tuple[float, float]] = ()
+    ) -> Timeline:
+        """Return what a log says now that begins with a version and has lost some.
+
+        Whatever was written in one of the `stalls` (seconds) was committed at its end.
+        """
+        now = moment(self.sender.now)
+        held = [(moment(start), moment(start + seconds)) for start, seconds in stalls]
+        versions: list[RowVersion] = []
+        for number, version in enumerate(self.versions):
+            if number < begins or (number in lost and number < len(self.versions) - 1):
+                continue
+            at = max([version.before, *(end for start, end in held if start <= version.before <= end)])
+            if versions:
+                at = max(at, versions[-1].before + timedelta(microseconds=40))
+            linked = number - 1 not in lost if versions else number == 0
+            versions.append(replace(version, after=at, before=at, until=at, linked=linked))
         kept = [_until(each, after.before) for each, after in pairwise(versions)]
         kept.append(_until(versions[-1], max(now, versions[-1].before)))
         return Timeline(1, "uuid", "history", versions[0].before, kept[-1].until, tuple(kept), paces=(self.pace,))
