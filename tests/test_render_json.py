@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tests.support.databases import Databases
 
-COMMANDS = ("scan", "examine", "repair", "undo", "follow-up", "history", "checks", "explain")
+COMMANDS = ("scan", "examine", "repair", "undo", "follow-up", "history", "checks", "explain", "timeline")
 RECORDINGS = (
     "seed-v4.1.0",
     "kill9-v6.2.0",
@@ -177,6 +177,15 @@ UNIONS = {
     "recorded.lives[].died": "array null",
     "recorded.holes[].at_most.ids": "string null",
     "recorded.holes[].surely.ids": "string null",
+    "saved": "string null",
+    "unusable": "string null",
+    "reach": "object null",  # null: a file was read
+    "reach.oldest": "string null",
+    "reach.left_seconds": "number null",
+    "lives[].died": "array null",
+    "versions[].started_at": "string null",
+    "versions[].updated_at": "string null",
+    "versions[].lsn": "string null",  # null: it was recorded
     "since": "string null",
     "before": "string null",
     **{f"changes[].{when}.{at}": "string null" for when in ("before", "after") for at in ("created_at", "updated_at")},
@@ -282,6 +291,12 @@ def listen(add: Callable[..., None], made: IncidentDatabases, folder: Path) -> N
         add("examine recorded", dsn, "2", "--ids", "--no-look", "--recorded", flight)
         add("examine recorded", dsn, "2", "--no-look", "--recorded", flight)
         add("repair", dsn, "2", "--no-look", "--recorded", flight)
+        add("timeline recorded", dsn, "2", "--recorded", flight)
+    logged = made("m2-backward-v5.0.3", fresh=True)
+    with psycopg.connect(logged, autocommit=True) as conn:
+        conn.execute("UPDATE campaigns SET sent = sent + 1 WHERE id = 2")
+    add("timeline", logged, "2", "--save", str(folder / "how.db"))
+    add("timeline recorded", logged, "2", "--recorded", str(folder / "how.db"))
 
 
 @pytest.fixture(scope="module")
