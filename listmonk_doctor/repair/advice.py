@@ -100,8 +100,8 @@ def _follow(options: tuple[Option, ...]) -> list[str]:
     if follow is None or follow.presumably is None or follow.presumably.missed.high:
         return []
     said = (
-        f"Without the log, a follow-up presumably leaves nobody out: it mails {follow.would_mail} people, of whom "
-        f"{follow.duplicates} get it twice. Look at it with --strategy follow-up."
+        f"Without the relay's log, a follow-up presumably leaves nobody out: it mails {follow.would_mail} people, of "
+        f"whom {follow.duplicates} get it twice. Look at it with --strategy follow-up."
     )
     return [said]
 
