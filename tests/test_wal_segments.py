@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from listmonk_doctor.database.snapshot import snapshot
 from listmonk_doctor.errors import PrivilegeError, RefusedError, UsageError
 from listmonk_doctor.timeline.wal import history, segments
-from listmonk_doctor.timeline.wal.shelf import FolderShelf, may_read
+from listmonk_doctor.timeline.wal.shelf import FolderShelf, ServerShelf, may_read
 from listmonk_doctor.timeline.wal.table import Table, read_table
 from tests.support.log_world import Edits, Witness, read, serve, told
 from tests.test_wal_history import WRITE, fresh
@@ -248,3 +249,29 @@ def test_records_that_cross_portions_are_joined(
     assert not log.notes
     for campaign in witness.ids:
         witness.assert_told(log, campaign)
+
+
+def test_an_unlogged_table_is_refused(conn: Connection[Any]) -> None:
+    """Where the log does not hold the rows, that is told instead of an empty history."""
+    conn.execute("CREATE SCHEMA other")
+    conn.execute("CREATE UNLOGGED TABLE other.campaigns (LIKE public.campaigns)")
+    with snapshot(conn, schema="other", timeout=60.0) as cur, pytest.raises(RefusedError, match="ordinary logged"):
+        history.read_logs(cur, ServerShelf(cur), [1])
+
+
+def test_no_more_segments_are_read_than_allowed(conn: Connection[Any]) -> None:
+    """The newest segments are read, as many as asked for, and what is older is not told."""
+    witness = Witness(conn)
+    campaign = witness.ids[0]
+    for _ in range(3):
+        witness.run("CHECKPOINT", *[WRITE.format("sent = sent + 1")] * 2, campaign=campaign)
+        witness.run("SELECT pg_switch_wal()")
+    witness.run("CHECKPOINT")
+    for _ in range(3):
+        witness.run(WRITE.format("sent = sent + 1"), campaign=campaign)
+    told_so_far: list[tuple[int, int]] = []
+    log = read(conn, [campaign], limit=1, progress=lambda done, of: told_so_far.append((done, of)))
+    assert (log.reach.segments, told_so_far) == (1, [(1, 1)])
+    assert [told(version) for version in log.timelines[campaign].versions] == witness.rows[campaign][-3:]
+    assert not log.timelines[campaign].versions[0].linked
+    assert log.timelines[campaign].paces[0].concurrency > 0
