@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from listmonk_doctor.errors import PrivilegeError, RefusedError
 from listmonk_doctor.timeline.look import pace_now
-from listmonk_doctor.timeline.model import RowVersion, Timeline
+from listmonk_doctor.timeline.model import Gap, RowVersion, Timeline
 from listmonk_doctor.timeline.wal.reading import Run, feed
 from listmonk_doctor.timeline.wal.rows import UnknownError
 from listmonk_doctor.timeline.wal.segments import Segment, held, wanted
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _MARGIN: Final = timedelta(minutes=1)
 """How long before a campaign's start its row is of interest: the start itself is written before it is dated."""
+
+_LOST: Final = "the log that is left does not hold the row as it is now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,9 @@ def read_logs(  # noqa: PLR0913 - what is read, where from, and three bounds
     for ident, found in versions.items():
         row = rows[ident]
         pace = pace_now(cursor, found[0].before)
-        ended = max(end.now, found[-1].before)
-        timelines[ident] = Timeline(ident, row.uuid, row.name, found[0].before, ended, tuple(found), (), (pace,))
+        ended, until = max(end.now, found[-1].before), found[-1].until
+        gaps = (Gap(until, ended, _LOST),) if until < ended else ()
+        timelines[ident] = Timeline(ident, row.uuid, row.name, found[0].before, ended, tuple(found), gaps, (pace,))
     return Log(timelines, _reach(everything, read, versions, end, live=shelf.live), tuple(notes))
 
 
@@ -184,7 +187,7 @@ def _versions(found: list[_Found], now: datetime) -> list[RowVersion]:
         linked = _follows(each.version, before, together[each.outcome.place])
         if index and not linked:  # nobody knows how long the one before it stayed
             result[-1] = replace(result[-1], until=result[-1].before)
-        until = kept[index + 1].outcome.at if index + 1 < len(kept) else now
+        until = kept[index + 1].outcome.at if index + 1 < len(kept) else now if each.live else None
         result.append(_row_version(each, until, linked=linked))
     return result
 
