@@ -133,6 +133,8 @@ def test_the_log_tells_when_the_sender_died(world: World) -> None:
     assert {each["source"] for each in said["versions"]} == {"log"}
     assert all(each["committed_after"] == each["committed_by"] and each["lsn"] for each in said["versions"])
     assert [life["end"] for life in said["lives"]] == ["died", "closed"]
+    again = next(index for index, each in enumerate(sent) if each == 500) + 1
+    assert said["versions"][again]["kind"] == "picked-up"
     assert said["reach"]["segments"] >= 1
     assert said["reach"]["left_seconds"] > 0
 
@@ -347,6 +349,8 @@ def test_a_long_timeline_shows_what_matters(world: World) -> None:
     short, whole = run(dsn, "timeline", "2").stdout, run(dsn, "timeline", "2", "--all").stdout
     assert len(short.splitlines()) < 90
     assert "running became paused" in short
+    story = short.partition("Versions of the row")[0]
+    assert story.index("it was paused") < story.rindex("it was started")
     assert "--all" in short
     assert len(whole.splitlines()) > 500
     assert len(document(dsn, "timeline", "2")["versions"]) > 300
