@@ -108,3 +108,46 @@ def test_random_edits_come_back_under_every_setting(shipped: Server, setting: st
         assert not log.notes
         for campaign in witness.ids:
             witness.assert_told(log, campaign)
+
+
+@pytest.mark.parametrize("statement", ["VACUUM FULL campaigns", "CLUSTER campaigns USING campaigns_pkey"])
+def test_the_history_goes_on_in_an_older_file(conn: Connection[Any], statement: str) -> None:
+    """Where the table was rewritten meanwhile, what happened before is read from its older file."""
+    witness = Witness(conn)
+    campaign = witness.ids[0]
+    for step in ("CHECKPOINT", statement, "SELECT 1", statement):
+        for _ in range(4):
+            witness.run(WRITE.format("sent = sent + 1"), campaign=campaign)
+        witness.run(step)
+    log = read(conn, [campaign])
+    assert "was rewritten" in log.notes[0]
+    witness.assert_told(log, campaign)
+    witness.run(WRITE.format("sent = 0"), campaign=campaign)
+    witness.assert_told(read(conn, [campaign]), campaign)
+
+
+def test_rows_that_were_copied_in_are_read(conn: Connection[Any]) -> None:
+    """A restore writes many rows with one record; they begin the history anew."""
+    conn.execute("CREATE TABLE kept AS SELECT * FROM campaigns")
+    with conn.cursor().copy("COPY campaigns TO STDOUT") as copy:
+        lines = [bytes(line) for line in copy]
+    conn.execute("DELETE FROM campaigns")
+    with conn.cursor().copy("COPY campaigns FROM STDIN") as copy:
+        for line in lines:
+            copy.write(line)
+    witness = Witness(conn)
+    for campaign in witness.ids:
+        witness.run(WRITE.format("sent = sent + 1"), campaign=campaign)
+    log = read(conn, witness.ids)
+    for campaign in witness.ids:
+        witness.assert_told(log, campaign, last=2)
+
+
+def test_a_version_older_than_its_column_has_what_the_column_gave_it(conn: Connection[Any]) -> None:
+    """A row that was written before a column was added has the default of the column in the log, as in SELECT."""
+    conn.execute("ALTER TABLE campaigns DROP COLUMN max_subscriber_id")
+    witness_id = conn.execute("SELECT min(id) FROM campaigns").fetchall()[0][0]
+    conn.execute("UPDATE campaigns SET sent = 5 WHERE id = %s", (witness_id,))
+    conn.execute("ALTER TABLE campaigns ADD COLUMN max_subscriber_id integer NOT NULL DEFAULT 41")
+    log = read(conn, [witness_id])
+    assert (log.timelines[witness_id].last.sent, log.timelines[witness_id].last.ceiling) == (5, 41)

@@ -98,6 +98,8 @@ class Evidence:
             try:
                 meaning = read_meaning(merge(file, logged))
                 wrong = misfit(row, now, meaning)
+            except DoctorError as error:
+                wrong = f"{error.message[:1].lower()}{error.message[1:].rstrip('.')}"
             except Exception as error:  # noqa: BLE001 - as above: the row alone says enough to go on
                 wrong = f"it cannot be made sense of ({type(error).__name__})"
             if not wrong:

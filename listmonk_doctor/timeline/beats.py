@@ -59,11 +59,6 @@ class _Pipe:
     """Something touched the row that may have been its end."""
 
 
-def is_logged(version: RowVersion) -> bool:
-    """Tell whether the very moment of its commit is known from a log, so that nothing lies between two looks."""
-    return version.dated and version.source != "recording"
-
-
 def whole(versions: Sequence[RowVersion]) -> list[RowVersion]:
     """Return the versions without those that a clean-up wrote on its way: count and cursor first, status next."""
     kept = list(versions[:1])
@@ -75,8 +70,14 @@ def whole(versions: Sequence[RowVersion]) -> list[RowVersion]:
 
 
 def _on_its_way(first: Event, second: Event) -> bool:
-    known = is_logged(first.now) and is_logged(second.now) and first.now.linked and second.now.linked
-    if not known or not first.touched or first.pressed or not second.pressed or second.counted or second.moved:
+    if (
+        not (first.alone and second.alone)
+        or not first.touched
+        or first.pressed
+        or not second.pressed
+        or second.counted
+        or second.moved
+    ):
         return False
     if second.finished:
         return True
@@ -112,8 +113,10 @@ class Rhythm:
         if events:
             self._pipe.last = events[0].was.before
         for index, event in enumerate(events):
-            if not is_logged(event.now) or event.hidden:
+            if event.hidden:
                 self._pipe = _Pipe(last=event.before)
+            elif not event.alone:
+                self._pipe = _Pipe(last=event.after if event.written else self._pipe.last)
             elif is_scan(event):
                 self._scan(index, event)
             else:
@@ -191,7 +194,7 @@ class Rhythm:
         found: list[datetime] = []
         for event in self.events[index + 1 :]:
             touch = event.touched and event.moved <= 0 and not event.pressed
-            if len(found) > 1 or not is_logged(event.now) or event.hidden or event.closes or touch:
+            if len(found) > 1 or not event.alone or event.closes or touch:
                 break
             if is_scan(event):
                 found.append(event.before)
@@ -200,7 +203,7 @@ class Rhythm:
     def _opened(self, index: int) -> bool:
         """Tell whether this scan opened a pipe: it fetched at once, or found nobody and ended."""
         after = self.events[index + 1] if index + 1 < len(self.events) else None
-        if after is None or not is_logged(after.now) or after.hidden or after.counted:
+        if after is None or not after.alone or after.counted:
             return False
         at_once = (after.before - after.was.before).total_seconds() <= AT_ONCE
         return at_once and (after.moved > 0 or after.closes or after.overwrites)

@@ -75,6 +75,8 @@ class Reader:
         self.rhythm = Rhythm(self.events, windowed=any(pace.window_rate for pace in timeline.paces))
         self.broken: Break | None = None
         """A scan that may have been another process's, until a fetch or an end tells."""
+        self.opened = False
+        """Whether the silence that was judged last lay before the last write, and not behind it."""
         self.overwriting = behaves("cursor-overwritten", [parse(pace.version) for pace in timeline.paces])
         self.lives: list[Life] = []
         self.unseen: list[Unseen] = []
@@ -85,6 +87,8 @@ class Reader:
         self.from_start = first.started_at is None and first.cursor == 0 and first.sent == 0
         self.life: _Building | None = None if self.from_start else _truncated(first)
         self.writes: list[tuple[datetime, datetime]] = [(first.after, first.before)]
+        self.alone = [first.source != "recording"]
+        """Of each write whether a log dates it: then its beats tell of a death, and sessions need not."""
 
     def read(self) -> Meaning:
         """Return what the timeline means."""
@@ -95,6 +99,7 @@ class Reader:
             if event.written or event.hidden:
                 dated = event.moved and not event.counted and not event.hidden
                 self.writes.append((event.after, event.latest if dated else event.before))
+                self.alone.append(event.alone)
         if self.life is not None:
             self.lives.append(self._still_open(self.life))
         together = sum((each.until - each.first).total_seconds() for each in self.timeline.sessions if each.servers > 1)
@@ -173,7 +178,8 @@ class Reader:
             self.lives.append(closed)
             self.life = None
         else:  # whoever sent something does not write a count: it was another run's
-            certain = verdict == "died" or (not idle and not event.alone)
+            unseen = event.alone or self.life.stopped  # it may have ended in order, with nothing to write
+            certain = verdict == "died" or not (idle or unseen)
             self._die(event, event.latest - _PERIOD, certain=certain)
 
     def _fetched(self, index: int, event: Event) -> None:
@@ -228,10 +234,12 @@ class Reader:
 
     def _die(self, event: Event, died_by: datetime, *, certain: bool = True) -> None:
         """End the life that is open: it died before this event, or perhaps did."""
-        life, (after, before) = self.life, self.writes[-1]
+        life, (after, before) = self.life, self.writes[-2 if self.opened else -1]
         if life is None:
             return
         by = min(died_by, event.before)
+        if self.opened:  # the last write was the new process's already
+            by, self.opened = min(by, self.writes[-1][1] - _PERIOD), False
         if self.broken is not None:
             after = before = self.broken.last
             by, self.broken = self.broken.by, None
@@ -248,11 +256,14 @@ class Reader:
 
     def _verdict(self, index: int, event: Event) -> str:
         """Return "died" or "perhaps" where a new process may have written this, "" where the old one did."""
-        if event.alone:
-            return "" if self.broken is None else self.broken.verdict
-        verdicts = [self._between(index, self.writes[-1], (event.after, event.latest))]
+        self.opened = False
+        told = [""] if self.broken is None else [self.broken.verdict]
+        if event.alone and all(self.alone[-2:]):
+            return told[0]
+        verdicts = [*told, self._between(index, self.writes[-1], (event.after, event.latest))]
         if len(self.writes) > 1 and self._may_open(index, event):
             verdicts.append(self._between(index, self.writes[-2], self.writes[-1]))
+            self.opened = bool(verdicts[-1])
         return "died" if "died" in verdicts else "perhaps" if "perhaps" in verdicts else ""
 
     def _may_open(self, index: int, event: Event) -> bool:

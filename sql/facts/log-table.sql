@@ -1,4 +1,4 @@
--- How the log names the table of campaigns, and how its rows are laid out, dropped columns included.
+-- How the log names a table (campaigns, or the server's own list of tables, which tells of older files of it), and how its rows are laid out, dropped columns included.
 -- file: the number of its file. space: 0 in pg_class means the database's own tablespace. system: "" where the role
 -- may not read it. labels: what the numbers of enums mean.
 SELECT t.oid::bigint AS number,
@@ -19,4 +19,4 @@ SELECT t.oid::bigint AS number,
         WHERE a.attrelid = t.oid AND a.attnum > 0) AS attributes,
        (SELECT coalesce(jsonb_object_agg(e.oid::text, e.enumlabel), '{}') FROM pg_enum AS e) AS labels
 FROM pg_class AS t, pg_database AS d
-WHERE t.oid = to_regclass('campaigns') AND d.datname = current_database();
+WHERE t.oid = to_regclass(%(table)s) AND d.datname = current_database();

@@ -14,7 +14,17 @@ from listmonk_doctor.timeline.wal.rows import UnknownError
 from listmonk_doctor.timeline.wal.segments import Segment, held, stretches, wanted
 from listmonk_doctor.timeline.wal.shelf import Shelf, may_read, number_of
 from listmonk_doctor.timeline.wal.stream import Stream
-from listmonk_doctor.timeline.wal.table import ANOTHER_WAY, End, Row, read_end, read_rows, read_table, same_file
+from listmonk_doctor.timeline.wal.table import (
+    ANOTHER_WAY,
+    End,
+    Row,
+    Table,
+    read_catalog,
+    read_end,
+    read_rows,
+    read_table,
+    same_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,10 +88,10 @@ def read_logs(  # noqa: PLR0913 - what is read, where from, and three bounds
     stop = end.place if shelf.live else None
     everything = held(shelf, table.system, table.major, stop)
     chosen = wanted(shelf, everything, _since(rows, end.now), max(1, limit))
-    stream = Stream(table.locator, old=table.major < 15)  # noqa: PLR2004 - the image's header changed in 15
-    read, notes = _run(shelf, chosen, stream, stop, seconds=seconds, progress=progress)
+    run = _Run(shelf, chosen, stop, time.monotonic() + seconds, progress)
+    streams, read, notes = _feed(cursor, table, run)
     same_file(cursor, table)
-    versions, more = assemble(stream, table.layout, rows, end.now)
+    versions, more = assemble(streams, table.layout, rows, end.now)
     notes += more
     timelines = {}
     for ident, found in versions.items():
@@ -98,37 +108,77 @@ def _since(rows: dict[int, Row], now: datetime) -> datetime:
     return min([each for each in moments if each], default=now) - _MARGIN
 
 
-def _run(  # noqa: PLR0913 - as read_logs
-    shelf: Shelf,
-    chosen: list[Segment],
-    stream: Stream,
-    stop: int | None,
-    *,
-    seconds: float,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[list[Segment], list[str]]:
-    """Feed the segments to the stream; the oldest are left out where there is no time for all."""
-    began, last, read, at = time.monotonic(), -1, list[Segment](), 0
-    notes = []
-    while at < len(chosen):
-        segment = chosen[at]
-        if segment.number != last + 1:
-            stream.gap()
-        for stretch in stretches(shelf, segment, stop):
-            stream.feed(stretch)
-        last = segment.number
-        read.append(segment)
-        at += 1
-        if progress:
-            progress(at, len(chosen))
-        spent = time.monotonic() - began
-        fitting = max(1, int((seconds - spent) / (spent / len(read)))) if spent else len(chosen)
-        if len(chosen) - at > fitting:
-            notes.append(f"{len(chosen) - at - fitting} of {len(chosen)} segments were left out for want of time")
-            at = len(chosen) - fitting
-    if stream.broken:
-        notes.append(f"{stream.broken} records of the log were damaged; versions may be missing there")
-    return read, notes
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What is gone through, up to which place in the log, until when, and who is told how far it is."""
+
+    shelf: Shelf
+    segments: list[Segment]
+    stop: int | None
+    deadline: float
+    progress: Callable[[int, int], None] | None
+
+    def feed(self, streams: list[Stream]) -> tuple[list[Segment], list[str]]:
+        """Feed the segments to the streams; the oldest are left out where there is no time for all."""
+        began, last, read, at = time.monotonic(), -1, list[Segment](), 0
+        notes = []
+        count = len(self.segments)
+        while at < count:
+            segment = self.segments[at]
+            if segment.number != last + 1:
+                for stream in streams:
+                    stream.gap()
+            for stretch in stretches(self.shelf, segment, self.stop):
+                for stream in streams:
+                    stream.feed(stretch)
+            last = segment.number
+            read.append(segment)
+            at += 1
+            if self.progress:
+                self.progress(at, count)
+            now = time.monotonic()
+            fitting = max(1, int((self.deadline - now) * len(read) / max(now - began, 1e-6)))
+            if count - at > fitting:
+                notes.append(f"{count - at - fitting} of {count} segments were left out for want of time")
+                at = count - fitting
+        damaged = sum(stream.broken for stream in streams)
+        if damaged:
+            notes.append(f"{damaged} records of the log were damaged; versions may be missing there")
+        return read, notes
+
+
+def _feed(cursor: Cursor[Any], table: Table, run: _Run) -> tuple[list[Stream], list[Segment], list[str]]:
+    """Go through the log for the table's file, and for its older files where it was rewritten meanwhile."""
+    old = table.major < 15  # noqa: PLR2004 - the image's header changed in 15
+    streams = [Stream(table.locator, old=old)]
+    if not table.rewritten:
+        return streams, *run.feed(streams)
+    catalog = read_catalog(cursor)
+    tables = Stream(catalog.locator, old=old)
+    read, notes = run.feed([*streams, tables])
+    files = _files(tables, catalog.layout, table)
+    older = [Stream(table.of_file(file), old=old) for file in files]
+    if older:
+        notes += run.feed(older)[1]
+    notes.append(
+        "the table of campaigns was rewritten once (VACUUM FULL, CLUSTER, TRUNCATE or an upgrade), "
+        + (f"and {len(older)} older files of it were read too" if older else "and the history cannot begin before that")
+    )
+    return streams + older, read, notes
+
+
+def _files(tables: Stream, layout: Layout, table: Table) -> list[int]:
+    """Return the numbers of the older files that the history of the server's list of tables gives."""
+    tables.heap.connect()
+    found = set()
+    for version in tables.heap.made:
+        try:
+            values = layout.decode(version)
+        except UnknownError:
+            continue
+        if values["oid"] == table.number:
+            found.add(values["relfilenode"])
+    return sorted(found - {table.file, 0})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,44 +186,50 @@ class _Found:
     version: Version
     values: dict[str, Any]
     outcome: Outcome
+    live: bool
 
 
 def assemble(
-    stream: Stream, layout: Layout, rows: dict[int, Row], now: datetime
+    streams: list[Stream], layout: Layout, rows: dict[int, Row], now: datetime
 ) -> tuple[dict[int, list[RowVersion]], list[str]]:
     """Return the committed versions of each campaign in order, after they were held to what SELECT gives.
 
     Raises RefusedError where the version that SELECT sees decodes to something else.
     """
-    stream.heap.connect()
     found: dict[int, list[_Found]] = {ident: [] for ident in rows}
-    tested: set[int] = set()
-    spots = {(row.xmin, row.spot): row for row in rows.values()}
-    for version in stream.heap.made:
-        if version.record is None:
-            continue
-        live = spots.get((version.xmin, version.spot))
-        try:
-            values = layout.decode(version)
-        except UnknownError:
-            continue
-        outcome = stream.outcomes.get(version.xmin)
-        if live is not None and outcome and outcome.at:
-            _hold(live, values)
-            tested.add(live.id)
-        if values["id"] in found and outcome and outcome.at:
-            found[values["id"]].append(_Found(version, values, outcome))
+    for stream in streams:
+        stream.heap.connect()
+        for version in stream.heap.made:
+            outcome = stream.outcomes.get(version.xmin)
+            if version.record is None or outcome is None or outcome.at is None:
+                continue
+            try:
+                values = layout.decode(version)
+            except UnknownError:
+                continue
+            row = rows.get(values["id"])
+            # In an older file the row stood elsewhere on the pages.
+            live = _live(version, rows) if stream is streams[0] else row if row and row.xmin == version.xmin else None
+            if live:
+                _hold(live, values)
+            if row:
+                found[row.id].append(_Found(version, values, outcome, live is row))
     notes = []
     result = {}
     for ident, each in found.items():
-        if ident not in tested:
+        if not any(one.live for one in each):
             notes.append(
                 f"campaign {ident}: its row as it is now was not found in the log that is left, so what the log tells "
                 "may not be all"
             )
         if each:
-            result[ident] = _versions(each, rows[ident], now)
+            result[ident] = _versions(each, now)
     return result, notes
+
+
+def _live(version: Version, rows: dict[int, Row]) -> Row | None:
+    """Return the campaign whose row today is this version, by its transaction and its place on the pages."""
+    return next((row for row in rows.values() if (row.xmin, row.spot) == (version.xmin, version.spot)), None)
 
 
 def _hold(row: Row, values: dict[str, Any]) -> None:
@@ -186,12 +242,12 @@ def _hold(row: Row, values: dict[str, Any]) -> None:
         )
 
 
-def _versions(found: list[_Found], row: Row, now: datetime) -> list[RowVersion]:
+def _versions(found: list[_Found], now: datetime) -> list[RowVersion]:
     """Return a campaign's versions; of several in one transaction only the last was ever seen by anybody."""
     last: dict[int, _Found] = {each.outcome.place: each for each in found}
     kept = sorted(last.values(), key=lambda each: each.version.record or 0)
     for index, each in enumerate(kept):
-        if (each.version.xmin, each.version.spot) == (row.xmin, row.spot):
+        if each.live:
             kept = kept[: index + 1]  # what came later is not in the snapshot
             break
     together: dict[int, set[Version]] = {}
@@ -213,7 +269,11 @@ def _follows(version: Version, before: Version | None, together: set[Version]) -
     first = version
     while first.replaced is not None and first.replaced is not before and first.replaced in together:
         first = first.replaced
-    return first.inserted if before is None else first.replaced is before
+    if before is None or first.replaced is None:
+        return before is None and first.inserted
+    # An image may show the version before; only the last one of a transaction is replaced by another.
+    seen = first.replaced.record is None and first.replaced.xmin == before.xmin
+    return first.replaced is before or seen
 
 
 def _row_version(found: _Found, until: datetime | None, *, linked: bool) -> RowVersion:

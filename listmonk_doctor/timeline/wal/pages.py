@@ -88,6 +88,11 @@ class Stretch:
         page = bisect_right(self.starts, at) - 1
         return self.address + page * PAGE + self.heads[page] + at - self.starts[page]
 
+    @property
+    def begin(self) -> int | None:
+        """Where the first record that begins in this stretch stands; None where none does."""
+        return next((each for each in map(self.entry, range(len(self.starts))) if each is not None), None)
+
     def entry(self, page: int) -> int | None:
         """Return where the first record that begins in a page stands in `data`; None where none begins there."""
         at = self.starts[page] + aligned(self.rests[page])

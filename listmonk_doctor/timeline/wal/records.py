@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 HEADER: Final = 24
 """Bytes of a record's header; a record is never shorter."""
+XLOG: Final = 0
 XACT: Final = 1
 HEAP2: Final = 9
 HEAP: Final = 10
-"""Numbers of the managers whose records matter: transactions, and two of tables."""
+"""Numbers of the managers whose records matter: the log's own, transactions, and two of tables."""
 OPERATION: Final = 0x70
 """The bits of `info` that say what a record of a table or a transaction did."""
 _LONG_DATA, _SHORT_DATA, _ORIGIN, _TOP_XID = 254, 255, 253, 252

@@ -62,6 +62,7 @@ class Layout:
 
     attributes: tuple[Attribute, ...]
     labels: Mapping[int, str]
+    columns: tuple[str, ...] = COLUMNS
 
     def decode(self, version: Version) -> dict[str, Any]:
         """Return the wanted columns. Raises UnknownError where bytes are missing, RefusedError where they are none."""
@@ -71,7 +72,7 @@ class Layout:
         count, at = version.attributes & _COUNT, 0
         out: dict[str, Any] = {}
         for attribute in self.attributes:
-            number, wanted = attribute.number, attribute.name in COLUMNS
+            number, wanted = attribute.number, attribute.name in self.columns
             if number > count:  # the column is younger than this version
                 if wanted:
                     out[attribute.name] = _missing(attribute)
@@ -101,7 +102,7 @@ class Layout:
                     hint="Use a recording of watch --record.",
                 )
             return label
-        number = int.from_bytes(raw, "little", signed=True)
+        number = int.from_bytes(raw, "little", signed=attribute.kind != "oid")
         if not attribute.kind.startswith("timestamp"):
             return number
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.errors import RefusedError
@@ -88,8 +88,10 @@ def stretches(shelf: Shelf, segment: Segment, limit: int | None) -> Iterator[Str
     for offset in range(0, first.size, PORTION):
         if limit is not None and first.address + offset >= limit:
             return
-        raw = shelf.read(segment.name, offset, min(PORTION, first.size - offset))
+        length = min(PORTION, first.size - offset)
+        raw = shelf.read(segment.name, offset, length)
         stretch = strip(raw, first.address + offset, first.magic, limit)
-        yield stretch
-        if stretch.ended or stretch.broken or not raw:
+        # Whoever is renamed and written anew meanwhile has other pages, or is gone.
+        yield replace(stretch, broken=True) if len(raw) < length else stretch
+        if stretch.ended or stretch.broken or len(raw) < length:
             return

@@ -15,6 +15,7 @@ from listmonk_doctor.timeline.wal.records import (
     HEAP,
     OPERATION,
     XACT,
+    XLOG,
     BrokenError,
     length_at,
     parse,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from listmonk_doctor.timeline.wal.pages import Stretch
 
 COMMIT, ABORT = 0x00, 0x20
+SWITCH: Final = 0x40
+"""The operation by which the log goes on in the next segment."""
 _FURTHER: Final = 0x80
 _DATABASE, _SUBTRANSACTIONS = 1, 2
 _PATIENCE: Final = 8
@@ -57,6 +60,7 @@ class Stream:
         self._carried_place = 0
         self._carried_length = 0
         self._at = 0
+        self._switched = False
 
     def gap(self) -> None:
         """Say that what comes next does not follow what was fed last."""
@@ -71,11 +75,9 @@ class Stream:
         self._at = 0
         if not self._join(stretch):
             return
-        fresh = set(self._pending)
-        first = stretch.entry_before(len(stretch.data))
-        begin = next((e for e in map(stretch.entry, range(len(stretch.starts))) if e is not None), None)
-        if first is not None and begin is not None:
-            for xid in fresh:
+        begin = stretch.begin
+        if begin is not None:
+            for xid in list(self._pending):
                 self._seek(stretch, xid, begin)
             self._hits(stretch, begin)
             self._subtransactions(stretch, begin)
@@ -83,7 +85,7 @@ class Stream:
         self._after(stretch)
 
     def _after(self, stretch: Stretch) -> None:
-        if stretch.broken:
+        if stretch.broken or (stretch.ended and not self._switched):
             self.gap()
         if stretch.ended:
             self._carried = b""
@@ -104,10 +106,11 @@ class Stream:
             return False
         raw = self._carried + stretch.data[:rest]
         self._carried = b""
+        self._switched = raw[17] == XLOG and raw[16] & 0xF0 == SWITCH
         if raw[17] == XACT:
             self._outcome(self._carried_place, raw)
-        elif self.heap.locator in raw:
-            self._record(self._carried_place, raw)
+        elif self.heap.locator in raw and (made := self._record(self._carried_place, raw)) is not None:
+            self._pending.setdefault(made, 0)
         return True
 
     def _hits(self, stretch: Stretch, begin: int) -> None:
@@ -201,7 +204,9 @@ class Stream:
         if at is None:
             return
         at = max(at, self._at)
+        self._switched = False
         for start, length in walk(stretch.data, at):
+            self._switched = stretch.data[start + 17] == XLOG and stretch.data[start + 16] & 0xF0 == SWITCH
             at = start + length + 7 & ~7
         length = length_at(stretch.data, at)
         if length and not stretch.broken:
@@ -230,7 +235,7 @@ def _within(info: int, main: bytes) -> tuple[int, ...]:
 
 def first_commit(stretch: Stretch) -> datetime | None:
     """Return when the first transaction in a stretch was committed; None where none was."""
-    begin = next((e for e in map(stretch.entry, range(len(stretch.starts))) if e is not None), None)
+    begin = stretch.begin
     if begin is None:
         return None
     data = stretch.data

@@ -34,6 +34,15 @@ class Table:
     system: int
     layout: Layout
 
+    def of_file(self, file: int) -> bytes:
+        """Return the locator of another file of the table, in the same place."""
+        return self.locator[:8] + struct.pack("<I", file)
+
+    @property
+    def rewritten(self) -> bool:
+        """Whether the rows were moved to another file since the table was made."""
+        return self.file != self.number
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -57,7 +66,16 @@ class End:
 
 def read_table(cursor: Cursor[Any]) -> Table:
     """Read how the log names the table of campaigns. Raises RefusedError where its log cannot be read."""
-    cursor.execute(sqlfiles.read("facts/log-table.sql"))
+    return _read(cursor, "campaigns", COLUMNS)
+
+
+def read_catalog(cursor: Cursor[Any]) -> Table:
+    """Read how the log names the server's list of tables, whose own history names the older files of a table."""
+    return _read(cursor, "pg_catalog.pg_class", ("oid", "relfilenode"))
+
+
+def _read(cursor: Cursor[Any], name: str, columns: tuple[str, ...]) -> Table:
+    cursor.execute(sqlfiles.read("facts/log-table.sql"), {"table": name})
     found = cursor.fetchall()
     if not found:
         raise UnknownSchemaError("There is no table of campaigns.", hint="Name listmonk's schema.")
@@ -71,18 +89,18 @@ def read_table(cursor: Cursor[Any]) -> Table:
         why = f"The log of PostgreSQL {major} is not known here; 14 to 18 are"
     if why:
         raise RefusedError(f"{why}.", hint=ANOTHER_WAY)
-    layout = _layout(attributes, {int(key): label for key, label in labels.items()})
+    layout = _layout(attributes, {int(key): label for key, label in labels.items()}, columns)
     return Table(number, file, struct.pack("<III", space, database, file), major, int(system or 0), layout)
 
 
-def _layout(rows: Sequence[Sequence[Any]], labels: dict[int, str]) -> Layout:
+def _layout(rows: Sequence[Sequence[Any]], labels: dict[int, str], columns: tuple[str, ...]) -> Layout:
     """Return the layout up to the last column that matters."""
     attributes = tuple(Attribute(*row) for row in rows)
     names = [each.name for each in attributes]
-    missing = sorted(set(COLUMNS) - set(names))
+    missing = sorted(set(columns) - set(names))
     if missing:
         raise UnknownSchemaError(f"The table of campaigns has no column {missing[0]}.", hint="Name listmonk's schema.")
-    return Layout(attributes[: max(map(names.index, COLUMNS)) + 1], labels)
+    return Layout(attributes[: max(map(names.index, columns)) + 1], labels, columns)
 
 
 def read_rows(cursor: Cursor[Any], campaign_ids: Sequence[int]) -> dict[int, Row]:
