@@ -177,17 +177,20 @@ class Rhythm:
         ):
             late = last and (behind[0] - last[0]).total_seconds() < 2 * SCAN_SECONDS + NOISE
             return "" if late else "perhaps"
-        if not sure or gap <= SILENT:
+        if not sure:
             return "perhaps"
+        after = self.events[index + 1] if index + 1 < len(self.events) else None
+        if pipe.counted and after is not None and after.alone and after.overwrites:
+            return "died"  # whoever sent something writes no count over the cursor (M2): another pipe was opened
         steady = any(_in_step(each, last[0]) for each in own[:-1])
         # A scan that counts a large audience is itself late: the two behind it have the rhythm.
         rhythm = next((two for one, two in pairwise([at, *behind]) if _beats(one, two)), None)
-        if steady and rhythm is not None and not any(_in_step(each, rhythm) for each in own):
-            return "died"
-        at_once = not self.windowed and self._opened(index) and not any(_in_step(each, at) for each in own)
-        # Held up for more than two beats, the old one would scan twice in a row.
-        twice = gap > 2 * SCAN_SECONDS + 2 * NOISE and bool(behind) and _beats(at, behind[0])
-        return "died" if at_once and (pipe.counted or twice) else "perhaps"
+        changed = steady and rhythm is not None and not any(_in_step(each, rhythm) for each in own)
+        opened = self._opened(index) and not any(_in_step(each, at) for each in own)
+        if gap <= SILENT:  # a supervisor that starts it at once
+            return "died" if changed and opened else "perhaps"
+        # At the end of a window's sleep the old process fetches at once too, if it was held up just then.
+        return "died" if changed or (opened and not self.windowed) else "perhaps"
 
     def _behind(self, index: int) -> list[datetime]:
         """Return when the same pipe scanned next, twice at most; less where it ended before, or may have."""

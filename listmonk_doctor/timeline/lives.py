@@ -72,7 +72,7 @@ class Reader:
         """Take a timeline with at least one version."""
         self.timeline = timeline
         self.events = [Event(was, now) for was, now in pairwise(whole(timeline.versions))]
-        self.rhythm = Rhythm(self.events, windowed=any(pace.window_rate for pace in timeline.paces))
+        self.rhythm = Rhythm(self.events, windowed=_windowed(timeline))
         self.broken: Break | None = None
         """A scan that may have been another process's, until a fetch or an end tells."""
         self.opened = False
@@ -313,6 +313,12 @@ class Reader:
 
     def _say(self, event: Event, what: str) -> None:
         self.moments.append(Moment(event.after, event.before, what))
+
+
+def _windowed(timeline: Timeline) -> bool:
+    """Tell whether a sliding window may have let the sender sleep: it is smaller than the audience."""
+    people = max(version.to_send for version in timeline.versions)
+    return any(0 < pace.window_rate < people for pace in timeline.paces)
 
 
 def _worse(one: Break | None, other: Break | None) -> Break | None:
