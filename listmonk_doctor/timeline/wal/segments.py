@@ -34,6 +34,11 @@ class Segment:
         """Its number in the log."""
         return self.opening.address // self.opening.size
 
+    @property
+    def timeline(self) -> int:
+        """The branch of the log it belongs to: its first page may still be of the branch before."""
+        return self.opening.timeline if self.recycled else int(self.name[:8], 16)
+
 
 def held(shelf: Shelf, system: int, major: int, limit: int | None) -> list[Segment]:
     """Return the segments that hold a stretch of this server's log, by number; each number once.
@@ -49,9 +54,14 @@ def held(shelf: Shelf, system: int, major: int, limit: int | None) -> list[Segme
         _check(shelf, name, first, system, major)
         segment = Segment(name, first, number_of(name, first.size) != first.address // first.size)
         rival = found.get(segment.number)
-        if rival is None or rival.opening.timeline < first.timeline:
+        if rival is None or rival.timeline < segment.timeline:
             found[segment.number] = segment
-    return [found[number] for number in sorted(found)]
+    kept: list[Segment] = []
+    for number in sorted(found):
+        # What stands behind a segment of a later branch and is of an earlier one was given up at the fork.
+        if not kept or found[number].timeline >= kept[-1].timeline:
+            kept.append(found[number])
+    return kept
 
 
 def _check(shelf: Shelf, name: str, first: Opening, system: int, major: int) -> None:
