@@ -289,6 +289,15 @@ def test_repair_prices_and_writes_by_the_log(world: World, tmp_path: Path) -> No
     assert (status, cursor) == ("finished", 4644)
 
 
+def test_a_log_in_which_nothing_moves_is_not_heard(world: World) -> None:
+    """A table just loaded, a new name: the log holds versions of the row, but no progress, so the row alone speaks."""
+    dsn = world.made(NAME, fresh=True)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("UPDATE campaigns SET name = 'Renamed' WHERE id = 2")
+    assert len(document(dsn, "timeline", "2")["versions"]) == 2
+    assert document(dsn, "examine", "2", "--no-look")["recorded"] is None
+
+
 def test_who_may_not_read_the_log_is_told_what_to_grant(world: World) -> None:
     """A plain role gets a sentence with the GRANTs and examine goes on without; one that has them reads it."""
     plain, allowed = as_role(world, "plain"), as_role(world, "allowed")
