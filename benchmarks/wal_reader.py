@@ -63,8 +63,8 @@ def fill(conn: psycopg.Connection[object], campaign: int, size: int, *, locks: b
         conn.execute("UPDATE campaigns SET sent = sent + 1 WHERE id = %s", (campaign,))
         if locks:
             conn.execute(VIEWS.format(campaign).encode())
-            continue
-        conn.execute("INSERT INTO dense SELECT g, 1 FROM generate_series(1, 20000) AS g")
+        else:
+            conn.execute("INSERT INTO dense SELECT g, 1 FROM generate_series(1, 20000) AS g")
         done = conn.execute(start).fetchall()[0][0] - begun  # type: ignore[index]
 
 

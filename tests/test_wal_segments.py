@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
+from listmonk_doctor.database.snapshot import snapshot
 from listmonk_doctor.errors import PrivilegeError, RefusedError, UsageError
 from listmonk_doctor.timeline.wal import history, segments
-from listmonk_doctor.timeline.wal.shelf import FolderShelf, may_read
+from listmonk_doctor.timeline.wal.shelf import FolderShelf, ServerShelf, may_read
 from listmonk_doctor.timeline.wal.table import Table, read_table
 from tests.support.log_world import Edits, Witness, read, serve, told
 from tests.test_wal_history import WRITE, fresh
@@ -121,7 +124,9 @@ def test_pages_are_not_carried_over_a_gap(conn: Connection[Any], shipped: Server
     archive(shipped, folder)
     (folder / marks[1]).unlink()
     log = read(conn, [campaign], FolderShelf(folder))
-    rows = [told(version) for version in log.timelines[campaign].versions]
+    timeline = log.timelines[campaign]
+    assert [gap.start for gap in timeline.gaps] == [timeline.last.before]
+    rows = [told(version) for version in timeline.versions]
     assert [row for row in rows if row in witness.rows[campaign]][:13] == witness.rows[campaign][:13]
     assert not {row[-1] for row in rows if row not in witness.rows[campaign]} & {
         row[-1] for row in witness.rows[campaign]
@@ -135,6 +140,9 @@ def test_a_folder_of_segments_tells_the_same(conn: Connection[Any], shipped: Ser
     (folder / "00000001.history").write_text("1\t0/0\tno reason\n")
     log = read(conn, [witness.ids[0]], FolderShelf(folder))
     witness.assert_told(log, witness.ids[0])
+    timeline = log.timelines[witness.ids[0]]
+    assert not timeline.gaps
+    assert timeline.last.until == timeline.ended == log.reach.newest
     assert log.reach.left_seconds == {witness.ids[0]: None}
 
 
@@ -248,3 +256,88 @@ def test_records_that_cross_portions_are_joined(
     assert not log.notes
     for campaign in witness.ids:
         witness.assert_told(log, campaign)
+
+
+def test_an_unlogged_table_is_refused(conn: Connection[Any]) -> None:
+    """Where the log does not hold the rows, that is told instead of an empty history."""
+    conn.execute("CREATE SCHEMA other")
+    conn.execute("CREATE UNLOGGED TABLE other.campaigns (LIKE public.campaigns)")
+    with snapshot(conn, schema="other", timeout=60.0) as cur, pytest.raises(RefusedError, match="ordinary logged"):
+        history.read_logs(cur, ServerShelf(cur), [1])
+
+
+def test_no_more_segments_are_read_than_allowed(conn: Connection[Any]) -> None:
+    """The newest segments are read, as many as asked for, and what is older is not told."""
+    witness = Witness(conn)
+    campaign = witness.ids[0]
+    for _ in range(3):
+        witness.run("CHECKPOINT", *[WRITE.format("sent = sent + 1")] * 2, campaign=campaign)
+        witness.run("SELECT pg_switch_wal()")
+    witness.run("CHECKPOINT")
+    for _ in range(3):
+        witness.run(WRITE.format("sent = sent + 1"), campaign=campaign)
+    told_so_far: list[tuple[int, int]] = []
+    log = read(conn, [campaign], limit=1, progress=lambda done, of: told_so_far.append((done, of)))
+    assert (log.reach.segments, told_so_far) == (1, [(1, 1)])
+    assert [told(version) for version in log.timelines[campaign].versions] == witness.rows[campaign][-3:]
+    assert not log.timelines[campaign].versions[0].linked
+    assert log.timelines[campaign].paces[0].concurrency > 0
+
+
+def test_a_branch_that_was_given_up_is_not_read(conn: Connection[Any], shipped: Server, folder: Path) -> None:
+    """After a promotion the new branch's copy of a segment counts, and what the old one wrote behind it does not."""
+    witness = written(conn, 5)
+    campaign = witness.ids[0]
+    archive(shipped, folder)
+    name = conn.execute("SELECT pg_walfile_name(pg_current_wal_lsn())").fetchall()[0][0]
+    raw = bytearray((folder / name).read_bytes())
+    (folder / f"00000002{name[8:]}").write_bytes(raw)
+    raw[8:16] = (int.from_bytes(raw[8:16], "little") + len(raw)).to_bytes(8, "little")
+    (folder / f"{int(name, 16) + 1:024X}").write_bytes(raw)
+    (folder / name).write_bytes(raw[:8192] + bytes(len(raw) - 8192))
+    shelf = FolderShelf(folder)
+    with conn.cursor() as cur:
+        table = read_table(cur)
+    assert segments.held(shelf, table.system, table.major, None)[-1].name == f"00000002{name[8:]}"
+    witness.assert_told(read(conn, [campaign], shelf), campaign)
+
+
+def test_reading_while_the_server_writes(conn: Connection[Any], shipped: Server) -> None:
+    """Segments that are written, renamed and recycled meanwhile: each history is true and ends with the row of then."""
+    witness = Witness(conn)
+    campaign = witness.ids[0]
+    stop = threading.Event()
+
+    def write() -> None:
+        steps = itertools.cycle(
+            [*[WRITE.format("sent = sent + 1")] * 15, "SELECT pg_switch_wal()", "CHECKPOINT", "SELECT pg_sleep(0.2)"]
+        )
+        while not stop.is_set():
+            witness.run(next(steps), campaign=campaign)
+
+    logs = []
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with psycopg.connect(shipped.dsn(conn.info.dbname), autocommit=True) as other:
+            logs = [read(other, [campaign]) for _ in range(12)]
+    finally:
+        stop.set()
+        writer.join()
+    rows = witness.rows[campaign]
+    counts = []
+    for log in logs:
+        if campaign not in log.timelines:
+            assert log.notes
+            continue
+        mine = [told(version) for version in log.timelines[campaign].versions]
+        last = rows.index(mine[-1])
+        counts.append(last)
+        joint = [row for row in mine if row in rows]
+        assert joint == [row for row in rows[: last + 1] if row in joint]
+        for before, version in itertools.pairwise(log.timelines[campaign].versions):
+            if version.linked and told(before) in rows:
+                assert rows.index(told(version)) == rows.index(told(before)) + 1
+    assert counts == sorted(counts)
+    assert counts[-1] > counts[0]
+    assert sum(not log.notes for log in logs) > len(logs) / 2

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from listmonk_doctor.errors import PrivilegeError, RefusedError
 from listmonk_doctor.timeline.look import pace_now
-from listmonk_doctor.timeline.model import RowVersion, Timeline
+from listmonk_doctor.timeline.model import Gap, RowVersion, Timeline
+from listmonk_doctor.timeline.wal.reading import Run, feed
 from listmonk_doctor.timeline.wal.rows import UnknownError
-from listmonk_doctor.timeline.wal.segments import Segment, held, stretches, wanted
+from listmonk_doctor.timeline.wal.segments import Segment, held, wanted
 from listmonk_doctor.timeline.wal.shelf import Shelf, may_read, number_of
-from listmonk_doctor.timeline.wal.stream import Stream
 from listmonk_doctor.timeline.wal.table import (
     ANOTHER_WAY,
     End,
     Row,
-    Table,
-    read_catalog,
     read_end,
     read_rows,
     read_table,
@@ -34,10 +32,12 @@ if TYPE_CHECKING:
 
     from listmonk_doctor.timeline.wal.heap import Version
     from listmonk_doctor.timeline.wal.rows import Layout
-    from listmonk_doctor.timeline.wal.stream import Outcome
+    from listmonk_doctor.timeline.wal.stream import Outcome, Stream
 
 _MARGIN: Final = timedelta(minutes=1)
 """How long before a campaign's start its row is of interest: the start itself is written before it is dated."""
+
+_LOST: Final = "the log that is left does not hold the row as it is now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ def read_logs(  # noqa: PLR0913 - what is read, where from, and three bounds
     stop = end.place if shelf.live else None
     everything = held(shelf, table.system, table.major, stop)
     chosen = wanted(shelf, everything, _since(rows, end.now), max(1, limit))
-    run = _Run(shelf, chosen, stop, time.monotonic() + seconds, progress)
-    streams, read, notes = _feed(cursor, table, run)
+    run = Run(shelf, chosen, stop, time.monotonic() + seconds, progress)
+    streams, read, notes = feed(cursor, table, run)
     same_file(cursor, table)
     versions, more = assemble(streams, table.layout, rows, end.now)
     notes += more
@@ -97,8 +97,9 @@ def read_logs(  # noqa: PLR0913 - what is read, where from, and three bounds
     for ident, found in versions.items():
         row = rows[ident]
         pace = pace_now(cursor, found[0].before)
-        ended = max(end.now, found[-1].before)
-        timelines[ident] = Timeline(ident, row.uuid, row.name, found[0].before, ended, tuple(found), (), (pace,))
+        ended, until = max(end.now, found[-1].before), found[-1].until
+        gaps = (Gap(until, ended, _LOST),) if until < ended else ()
+        timelines[ident] = Timeline(ident, row.uuid, row.name, found[0].before, ended, tuple(found), gaps, (pace,))
     return Log(timelines, _reach(everything, read, versions, end, live=shelf.live), tuple(notes))
 
 
@@ -106,79 +107,6 @@ def _since(rows: dict[int, Row], now: datetime) -> datetime:
     """Return from when on the log matters: before the first of the campaigns was started, or written last."""
     moments = [row.values["started_at"] or row.values["updated_at"] for row in rows.values()]
     return min([each for each in moments if each], default=now) - _MARGIN
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """What is gone through, up to which place in the log, until when, and who is told how far it is."""
-
-    shelf: Shelf
-    segments: list[Segment]
-    stop: int | None
-    deadline: float
-    progress: Callable[[int, int], None] | None
-
-    def feed(self, streams: list[Stream]) -> tuple[list[Segment], list[str]]:
-        """Feed the segments to the streams; the oldest are left out where there is no time for all."""
-        began, last, read, at = time.monotonic(), -1, list[Segment](), 0
-        notes = []
-        count = len(self.segments)
-        while at < count:
-            segment = self.segments[at]
-            if segment.number != last + 1:
-                for stream in streams:
-                    stream.gap()
-            for stretch in stretches(self.shelf, segment, self.stop):
-                for stream in streams:
-                    stream.feed(stretch)
-            last = segment.number
-            read.append(segment)
-            at += 1
-            if self.progress:
-                self.progress(at, count)
-            now = time.monotonic()
-            fitting = max(1, int((self.deadline - now) * len(read) / max(now - began, 1e-6)))
-            if count - at > fitting:
-                notes.append(f"{count - at - fitting} of {count} segments were left out for want of time")
-                at = count - fitting
-        damaged = sum(stream.broken for stream in streams)
-        if damaged:
-            notes.append(f"{damaged} records of the log were damaged; versions may be missing there")
-        return read, notes
-
-
-def _feed(cursor: Cursor[Any], table: Table, run: _Run) -> tuple[list[Stream], list[Segment], list[str]]:
-    """Go through the log for the table's file, and for its older files where it was rewritten meanwhile."""
-    old = table.major < 15  # noqa: PLR2004 - the image's header changed in 15
-    streams = [Stream(table.locator, old=old)]
-    if not table.rewritten:
-        return streams, *run.feed(streams)
-    catalog = read_catalog(cursor)
-    tables = Stream(catalog.locator, old=old)
-    read, notes = run.feed([*streams, tables])
-    files = _files(tables, catalog.layout, table)
-    older = [Stream(table.of_file(file), old=old) for file in files]
-    if older:
-        notes += run.feed(older)[1]
-    notes.append(
-        "the table of campaigns was rewritten once (VACUUM FULL, CLUSTER, TRUNCATE or an upgrade), "
-        + (f"and {len(older)} older files of it were read too" if older else "and the history cannot begin before that")
-    )
-    return streams + older, read, notes
-
-
-def _files(tables: Stream, layout: Layout, table: Table) -> list[int]:
-    """Return the numbers of the older files that the history of the server's list of tables gives."""
-    tables.heap.connect()
-    found = set()
-    for version in tables.heap.made:
-        try:
-            values = layout.decode(version)
-        except UnknownError:
-            continue
-        if values["oid"] == table.number:
-            found.add(values["relfilenode"])
-    return sorted(found - {table.file, 0})
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +187,7 @@ def _versions(found: list[_Found], now: datetime) -> list[RowVersion]:
         linked = _follows(each.version, before, together[each.outcome.place])
         if index and not linked:  # nobody knows how long the one before it stayed
             result[-1] = replace(result[-1], until=result[-1].before)
-        until = kept[index + 1].outcome.at if index + 1 < len(kept) else now
+        until = kept[index + 1].outcome.at if index + 1 < len(kept) else now if each.live else None
         result.append(_row_version(each, until, linked=linked))
     return result
 

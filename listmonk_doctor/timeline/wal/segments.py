@@ -34,6 +34,11 @@ class Segment:
         """Its number in the log."""
         return self.opening.address // self.opening.size
 
+    @property
+    def timeline(self) -> int:
+        """The branch of the log it belongs to: its first page may still be of the branch before."""
+        return self.opening.timeline if self.recycled else int(self.name[:8], 16)
+
 
 def held(shelf: Shelf, system: int, major: int, limit: int | None) -> list[Segment]:
     """Return the segments that hold a stretch of this server's log, by number; each number once.
@@ -49,9 +54,14 @@ def held(shelf: Shelf, system: int, major: int, limit: int | None) -> list[Segme
         _check(shelf, name, first, system, major)
         segment = Segment(name, first, number_of(name, first.size) != first.address // first.size)
         rival = found.get(segment.number)
-        if rival is None or rival.opening.timeline < first.timeline:
+        if rival is None or rival.timeline < segment.timeline:
             found[segment.number] = segment
-    return [found[number] for number in sorted(found)]
+    kept: list[Segment] = []
+    for number in sorted(found):
+        # What stands behind a segment of a later branch and is of an earlier one was given up at the fork.
+        if not kept or found[number].timeline >= kept[-1].timeline:
+            kept.append(found[number])
+    return kept
 
 
 def _check(shelf: Shelf, name: str, first: Opening, system: int, major: int) -> None:
@@ -83,15 +93,32 @@ def _begun(shelf: Shelf, segment: Segment) -> datetime | None:
 
 
 def stretches(shelf: Shelf, segment: Segment, limit: int | None) -> Iterator[Stretch]:
-    """Read a segment in portions, up to where the log ends."""
-    first = segment.opening
+    """Read a segment in portions, up to where the log ends; one that is renamed meanwhile is found again."""
+    first, name = segment.opening, segment.name
     for offset in range(0, first.size, PORTION):
         if limit is not None and first.address + offset >= limit:
             return
-        length = min(PORTION, first.size - offset)
-        raw = shelf.read(segment.name, offset, length)
-        stretch = strip(raw, first.address + offset, first.magic, limit)
-        # Whoever is renamed and written anew meanwhile has other pages, or is gone.
-        yield replace(stretch, broken=True) if len(raw) < length else stretch
-        if stretch.ended or stretch.broken or len(raw) < length:
+        stretch = _portion(shelf, name, first, offset, limit)
+        if stretch.broken and shelf.live and (moved := _moved(shelf, first)) not in ("", name):
+            name = moved
+            stretch = _portion(shelf, name, first, offset, limit)
+        yield stretch
+        if stretch.ended or stretch.broken:
             return
+
+
+def _portion(shelf: Shelf, name: str, first: Opening, offset: int, limit: int | None) -> Stretch:
+    """Read one portion of a segment; broken where it is gone, or is another segment by now."""
+    length = min(PORTION, first.size - offset)
+    raw = shelf.read(name, offset, length)
+    stretch = strip(raw, first.address + offset, first.magic, limit)
+    return replace(stretch, broken=True) if len(raw) < length else stretch
+
+
+def _moved(shelf: Shelf, first: Opening) -> str:
+    """Return the name that the segment has now; "" where it is gone."""
+    for name, head in shelf.heads(LONG).items():
+        now = opening(name, head)
+        if now is not None and (now.address, now.timeline) == (first.address, first.timeline):
+            return name
+    return ""

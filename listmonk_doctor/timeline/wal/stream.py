@@ -36,6 +36,8 @@ _FURTHER: Final = 0x80
 _DATABASE, _SUBTRANSACTIONS = 1, 2
 _PATIENCE: Final = 8
 """Stretches in which the commit of a subtransaction is looked for record by record."""
+_FORGOTTEN: Final = 64
+"""Stretches after which a transaction's end is not looked for any more: its versions count as missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,7 @@ class Stream:
             for at, length in walk(data, begin):
                 if data[at + 17] == XACT and data[at + 16] & _FURTHER and data[at + 16] & OPERATION == COMMIT:
                     self._outcome(stretch.place(at), data[at : at + length])
-        self._pending = {xid: age + 1 for xid, age in self._pending.items()}
+        self._pending = {xid: age + 1 for xid, age in self._pending.items() if age < _FORGOTTEN}
 
     def _carry(self, stretch: Stretch) -> None:
         """Keep the beginning of a record that ends in the next stretch."""
