@@ -313,3 +313,68 @@ def test_two_servers_are_seen_by_their_beats() -> None:
     versions.sort(key=lambda each: each.before)
     said = read_meaning(replace(timeline, versions=tuple(versions)))
     assert said.muddled == "two servers were at work"
+
+
+def ends(one: Logged) -> list[str]:
+    """Return how each life ended, by the log."""
+    return [life.end for life in one.said.meaning.lives]
+
+
+def test_a_fetch_at_the_end_of_a_windows_sleep_is_no_certain_death() -> None:
+    """The database stood still as the window opened: a late beat and a fetch come together, as from a new process."""
+    one = played(people=120, settings=Settings(100, 5, 4, window=True, window_rate=100, window_seconds=61.0))
+    one.sender.run(90)
+    fetch = next(each for each in one.log.versions if each.cursor == 1119)
+    assert moment(60.9) < fetch.before < moment(61.1)
+    one.stalls = ((59.9, 1.2),)
+    assert one.sender.row.status == "finished"
+    assert ends(one) == ["perhaps-died", "closed"]
+
+
+def test_a_beat_that_comes_late_is_no_death() -> None:
+    """One beat of a sleeping pipe is held up for three seconds; the next comes at its time."""
+    one = played(settings=Settings(100, 5, 4, window=True, window_rate=100, window_seconds=61.0))
+    one.sender.run(90)
+    one.stalls = ((29.9, 3.0),)
+    assert len([each for each in one.log.timeline(stalls=one.stalls).versions if each.before == moment(32.9)]) == 1
+    assert ends(one) == ["open"]
+
+
+def test_a_pause_that_had_nothing_left_to_write_is_no_certain_death() -> None:
+    """All that was fetched had been sent and counted: its end only touches the row, and so would an edit."""
+    one = played(settings=Settings(100, 5, 4, window=True, window_rate=100, window_seconds=25.0))
+    one.sender.run(20)
+    one.act("pause")
+    one.sender.run(10)
+    one.log.kill()
+    one.sender.run(3)
+    one.act("boot")
+    one.act("start")
+    one.sender.run(60)
+    assert "died" not in ends(one)
+    assert len(ends(one)) > 1
+
+
+def test_a_run_that_is_started_again_before_it_has_drained_ends_there() -> None:
+    """Pause and Start within a second: the old pipe's end is seen, though the row says running."""
+    one = played(people=1500)
+    one.sender.run(20)
+    one.act("pause")
+    one.sender.run(0.1)
+    one.act("start")
+    one.sender.run(200)
+    assert one.sender.row.status == "finished"
+    assert ends(one) == ["closed", "closed"]
+    assert not set(one.said.not_mailed) & set(one.sender.mails)
+
+
+def test_a_new_process_in_the_rhythm_of_the_old_one_cannot_be_told_from_it() -> None:
+    """Statements that failed for a while would look the same: the death is allowed and not certain."""
+    one = played(people=1500)
+    one.sender.run(31)
+    one.act("kill")
+    one.sender.run(40 - one.sender.now - 0.15)
+    one.act("boot")
+    one.sender.run(100)
+    assert ends(one) == ["perhaps-died", "closed"]
+    assert one.sender.missed <= set(one.said.holes[0].most)

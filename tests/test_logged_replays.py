@@ -70,7 +70,7 @@ def hold(server: Server, name: str) -> dict[int, Diagnosis]:
 
 
 def assert_holes(recording: Recording, diagnosis: Diagnosis, *, certain: bool) -> None:
-    """Assert that each kill has its hole, which ends exactly; everybody lost is in one, nobody proved lost was mailed."""
+    """Assert that each kill has its hole, which ends exactly; all who were lost are in one, none proved was mailed."""
     recorded = diagnosis.examination.recorded
     assert recorded is not None
     assert recorded.complete

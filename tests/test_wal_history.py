@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -156,3 +159,36 @@ def test_a_version_older_than_its_column_has_what_the_column_gave_it(conn: Conne
     conn.execute("ALTER TABLE campaigns ADD COLUMN max_subscriber_id integer NOT NULL DEFAULT 41")
     log = read(conn, [witness_id])
     assert (log.timelines[witness_id].last.sent, log.timelines[witness_id].last.ceiling) == (5, 41)
+
+
+def test_the_history_goes_on_over_a_crash_of_the_server() -> None:
+    """What was committed before PostgreSQL itself crashed comes back, what was open then does not."""
+    with serve({}) as server, fresh(server) as conn:
+        witness = Witness(conn)
+        campaign = witness.ids[0]
+        for _ in range(5):
+            witness.run(WRITE.format("sent = sent + 1"), campaign=campaign)
+        with psycopg.connect(server.dsn(conn.info.dbname)) as doomed:
+            doomed.execute(WRITE.format("sent = 77777").encode(), {"id": campaign})
+            os.kill(doomed.info.backend_pid, signal.SIGKILL)
+            with pytest.raises(psycopg.OperationalError):
+                doomed.execute("SELECT 1")
+        witness.conn = again(server, conn.info.dbname)
+        with witness.conn:
+            for _ in range(5):
+                witness.run(WRITE.format("sent = sent + 1"), campaign=campaign)
+            log = read(witness.conn, [campaign])
+        assert not log.notes
+        witness.assert_told(log, campaign)
+
+
+def again(server: Server, database: str) -> Connection[Any]:
+    """Return a connection as soon as the server takes one."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return psycopg.connect(server.dsn(database), autocommit=True)
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)

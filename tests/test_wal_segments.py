@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -298,3 +300,44 @@ def test_a_branch_that_was_given_up_is_not_read(conn: Connection[Any], shipped: 
         table = read_table(cur)
     assert segments.held(shelf, table.system, table.major, None)[-1].name == f"00000002{name[8:]}"
     witness.assert_told(read(conn, [campaign], shelf), campaign)
+
+
+def test_reading_while_the_server_writes(conn: Connection[Any], shipped: Server) -> None:
+    """Segments that are written, renamed and recycled meanwhile: each history is true and ends with the row of then."""
+    witness = Witness(conn)
+    campaign = witness.ids[0]
+    stop = threading.Event()
+
+    def write() -> None:
+        steps = itertools.cycle(
+            [*[WRITE.format("sent = sent + 1")] * 15, "SELECT pg_switch_wal()", "CHECKPOINT", "SELECT pg_sleep(0.2)"]
+        )
+        while not stop.is_set():
+            witness.run(next(steps), campaign=campaign)
+
+    logs = []
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with psycopg.connect(shipped.dsn(conn.info.dbname), autocommit=True) as other:
+            logs = [read(other, [campaign]) for _ in range(12)]
+    finally:
+        stop.set()
+        writer.join()
+    rows = witness.rows[campaign]
+    counts = []
+    for log in logs:
+        if campaign not in log.timelines:
+            assert log.notes
+            continue
+        mine = [told(version) for version in log.timelines[campaign].versions]
+        last = rows.index(mine[-1])
+        counts.append(last)
+        joint = [row for row in mine if row in rows]
+        assert joint == [row for row in rows[: last + 1] if row in joint]
+        for before, version in itertools.pairwise(log.timelines[campaign].versions):
+            if version.linked and told(before) in rows:
+                assert rows.index(told(version)) == rows.index(told(before)) + 1
+    assert counts == sorted(counts)
+    assert counts[-1] > counts[0]
+    assert sum(not log.notes for log in logs) > len(logs) / 2

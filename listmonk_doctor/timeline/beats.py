@@ -6,7 +6,7 @@ and scans 5 s after it has started. A database that is held up delays beats too:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from listmonk_doctor.timeline.model import RowVersion
+    from listmonk_doctor.timeline.model import RowVersion, Timeline
 
 NOISE: Final = 0.06
 """Seconds by which a beat may be off its rhythm; a process needs longer than that to start."""
@@ -225,3 +225,16 @@ def _in_step(one: datetime, other: datetime) -> bool:
 def _beats(one: datetime, other: datetime) -> bool:
     """Tell whether two scans follow each other in one rhythm."""
     return abs((other - one).total_seconds() - SCAN_SECONDS) <= NOISE
+
+
+def may_sleep(timeline: Timeline) -> bool:
+    """Tell whether a sliding window may have let the sender sleep: it is smaller than the audience."""
+    people = max(version.to_send for version in timeline.versions)
+    return any(0 < pace.window_rate < people for pace in timeline.paces)
+
+
+def worse(one: Break | None, other: Break | None) -> Break | None:
+    """Return the first of two breaks; where only the second is certain, what was open died between both."""
+    if one is None or other is None:
+        return one or other
+    return replace(other, last=one.last) if (one.verdict, other.verdict) == ("perhaps", "died") else one

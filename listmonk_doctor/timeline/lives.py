@@ -6,13 +6,14 @@ between the last write of a sender that was killed and the first of its successo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.listmonk.versions import SCAN_SECONDS, behaves, parse
-from listmonk_doctor.timeline.beats import Rhythm, whole
+from listmonk_doctor.timeline.beats import Rhythm, may_sleep, whole, worse
+from listmonk_doctor.timeline.building import Building, truncated
 from listmonk_doctor.timeline.events import STOPPED, Event
 from listmonk_doctor.timeline.meaning import Fetch, Life, Meaning, Moment, Overwrite, Unseen
 from listmonk_doctor.timeline.model import LATE
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from listmonk_doctor.timeline.beats import Break
-    from listmonk_doctor.timeline.meaning import End
-    from listmonk_doctor.timeline.model import RowVersion, Timeline
+    from listmonk_doctor.timeline.model import Timeline
 
 SPEAKS: Final = 1.5
 """Seconds: a fetch that begins later than this behind a write is not the first of a pipe that this write opened."""
@@ -34,37 +34,6 @@ _PERIOD: Final = timedelta(seconds=SCAN_SECONDS)
 _AFTER_BEAT: Final = timedelta(seconds=SURELY)
 
 
-@dataclass(slots=True)
-class _Building:
-    """A life whose end has not been seen yet."""
-
-    begun: bool
-    low: int
-    sent_first: int
-    sent_last: int
-    to_send: int
-    fetches: list[Fetch] = field(default_factory=list)
-    mixed: bool = False
-    stopped: bool = False
-    high: int = 0
-
-    def done(self, end: End, last_write: datetime, **more: object) -> Life:
-        life = Life(
-            self.begun,
-            self.low,
-            max(self.high, self.low),
-            tuple(self.fetches),
-            self.sent_first,
-            self.sent_last,
-            self.to_send,
-            end,
-            last_write,
-            mixed=self.mixed,
-            stopped=self.stopped,
-        )
-        return replace(life, **more)  # type: ignore[arg-type]
-
-
 class Reader:
     """Goes through a timeline once; `overwriting` says whether the versions that ran can overwrite a cursor (M2)."""
 
@@ -72,7 +41,7 @@ class Reader:
         """Take a timeline with at least one version."""
         self.timeline = timeline
         self.events = [Event(was, now) for was, now in pairwise(whole(timeline.versions))]
-        self.rhythm = Rhythm(self.events, windowed=_windowed(timeline))
+        self.rhythm = Rhythm(self.events, windowed=may_sleep(timeline))
         self.broken: Break | None = None
         """A scan that may have been another process's, until a fetch or an end tells."""
         self.opened = False
@@ -85,7 +54,7 @@ class Reader:
         self.muddled = ""
         first = timeline.versions[0]
         self.from_start = first.started_at is None and first.cursor == 0 and first.sent == 0
-        self.life: _Building | None = None if self.from_start else _truncated(first)
+        self.life: Building | None = None if self.from_start else truncated(first)
         self.writes: list[tuple[datetime, datetime]] = [(first.after, first.before)]
         self.alone = [first.source != "recording"]
         """Of each write whether a log dates it: then its beats tell of a death, and sessions need not."""
@@ -94,7 +63,7 @@ class Reader:
         """Return what the timeline means."""
         for index, event in enumerate(self.events):
             if self.life is not None:
-                self.broken = _worse(self.broken, self.rhythm.breaks.get(index))
+                self.broken = worse(self.broken, self.rhythm.breaks.get(index))
             self._step(index, event)
             if event.written or event.hidden:
                 dated = event.moved and not event.counted and not event.hidden
@@ -136,7 +105,7 @@ class Reader:
         elif event.counted:
             self._counted(event)
 
-    def _still_open(self, life: _Building) -> Life:
+    def _still_open(self, life: Building) -> Life:
         """Return the life that was there at the end; `died_by` is set where it would have beaten since, and did not."""
         after, before = self.writes[-1]
         silent = (self.timeline.ended - before).total_seconds() > SURELY
@@ -153,7 +122,7 @@ class Reader:
         if event.moved < 0:
             low, high = 0, max(event.was.ceiling, event.now.ceiling, high)
         self.unseen.append(Unseen(low, high, len(self.lives), bool(event.moved or event.counted)))
-        self.life = _truncated(event.now)
+        self.life = truncated(event.now)
         self._say(event, "nobody looked, and the row changed")
 
     def _edited(self, event: Event) -> None:
@@ -190,7 +159,7 @@ class Reader:
             self._die(event, event.latest - _PERIOD, certain=verdict == "died")
         if self.life is None:
             was = event.was
-            self.life = _Building(begun=True, low=was.cursor, sent_first=was.sent, sent_last=was.sent, to_send=0)
+            self.life = Building(begun=True, low=was.cursor, sent_first=was.sent, sent_last=was.sent, to_send=0)
             self.life.mixed = verdict == "perhaps"
             self.life.to_send = max(was.to_send, event.now.to_send)
             self._say(event, f"taken up at the cursor {event.was.cursor:,}")
@@ -313,31 +282,6 @@ class Reader:
 
     def _say(self, event: Event, what: str) -> None:
         self.moments.append(Moment(event.after, event.before, what))
-
-
-def _windowed(timeline: Timeline) -> bool:
-    """Tell whether a sliding window may have let the sender sleep: it is smaller than the audience."""
-    people = max(version.to_send for version in timeline.versions)
-    return any(0 < pace.window_rate < people for pace in timeline.paces)
-
-
-def _worse(one: Break | None, other: Break | None) -> Break | None:
-    """Return the first of two breaks; where only the second is certain, what was open died between both."""
-    if one is None or other is None:
-        return one or other
-    return replace(other, last=one.last) if (one.verdict, other.verdict) == ("perhaps", "died") else one
-
-
-def _truncated(version: RowVersion) -> _Building:
-    """Return a life of which nothing is known but that it may be there."""
-    return _Building(
-        begun=False,
-        low=version.cursor,
-        sent_first=version.sent,
-        sent_last=version.sent,
-        to_send=version.to_send,
-        high=version.cursor,
-    )
 
 
 def read_meaning(timeline: Timeline) -> Meaning:

@@ -93,15 +93,32 @@ def _begun(shelf: Shelf, segment: Segment) -> datetime | None:
 
 
 def stretches(shelf: Shelf, segment: Segment, limit: int | None) -> Iterator[Stretch]:
-    """Read a segment in portions, up to where the log ends."""
-    first = segment.opening
+    """Read a segment in portions, up to where the log ends; one that is renamed meanwhile is found again."""
+    first, name = segment.opening, segment.name
     for offset in range(0, first.size, PORTION):
         if limit is not None and first.address + offset >= limit:
             return
-        length = min(PORTION, first.size - offset)
-        raw = shelf.read(segment.name, offset, length)
-        stretch = strip(raw, first.address + offset, first.magic, limit)
-        # Whoever is renamed and written anew meanwhile has other pages, or is gone.
-        yield replace(stretch, broken=True) if len(raw) < length else stretch
-        if stretch.ended or stretch.broken or len(raw) < length:
+        stretch = _portion(shelf, name, first, offset, limit)
+        if stretch.broken and shelf.live and (moved := _moved(shelf, first)) not in ("", name):
+            name = moved
+            stretch = _portion(shelf, name, first, offset, limit)
+        yield stretch
+        if stretch.ended or stretch.broken:
             return
+
+
+def _portion(shelf: Shelf, name: str, first: Opening, offset: int, limit: int | None) -> Stretch:
+    """Read one portion of a segment; broken where it is gone, or is another segment by now."""
+    length = min(PORTION, first.size - offset)
+    raw = shelf.read(name, offset, length)
+    stretch = strip(raw, first.address + offset, first.magic, limit)
+    return replace(stretch, broken=True) if len(raw) < length else stretch
+
+
+def _moved(shelf: Shelf, first: Opening) -> str:
+    """Return the name that the segment has now; "" where it is gone."""
+    for name, head in shelf.heads(LONG).items():
+        now = opening(name, head)
+        if now is not None and (now.address, now.timeline) == (first.address, first.timeline):
+            return name
+    return ""
