@@ -119,6 +119,26 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
         read_recording(tmp_path / "missing")
 
 
+def test_a_file_of_the_first_format_is_read_and_goes_on(tmp_path: Path) -> None:
+    """What an older program recorded reads the same; appended to, it has the new format, and nothing is lost."""
+    file = tmp_path / "flight"
+    with Recorder(file, HERE) as recorder:
+        recorder.add(seen(0))
+        recorder.add(seen(1, sent=5, xmin="2"))
+    now = read_recording(file)
+    with closing(sqlite3.connect(file)) as base, base:
+        for column in ("source", "place", "linked"):
+            base.execute(f"ALTER TABLE version DROP COLUMN {column}")
+        base.execute("PRAGMA user_version = 1")
+    assert read_recording(file) == now
+    with Recorder(file, HERE) as recorder:
+        recorder.add(seen(3, sent=9, xmin="3"))
+    (timeline,) = read_recording(file)[1]
+    assert [version.sent for version in timeline.versions] == [0, 5, 9]
+    with closing(sqlite3.connect(file)) as base:
+        assert base.execute("PRAGMA user_version").fetchone() == (2,)
+
+
 SPOILT = (
     "UPDATE version SET status = 'exploded'",
     "UPDATE version SET sent = -1",
@@ -126,6 +146,10 @@ SPOILT = (
     "UPDATE version SET cursor = 99999999999999",
     "UPDATE version SET before = after - 5",
     "UPDATE version SET until = 9e18",
+    "UPDATE version SET source = 'rumour'",
+    "UPDATE version SET place = -1",
+    "UPDATE version SET place = 'there'",
+    "UPDATE version SET linked = 'no'",
     "UPDATE pace SET concurrency = 'all'",
     "UPDATE pace SET version = x'00'",
     "DELETE FROM version",

@@ -20,8 +20,11 @@ import pytest
 from typer.testing import CliRunner
 
 from listmonk_doctor.cli import app
+from listmonk_doctor.database.snapshot import snapshot
 from listmonk_doctor.demo.postgres import Server, throwaway
 from listmonk_doctor.demo.recording import open_recording
+from listmonk_doctor.timeline.look import identity, look
+from listmonk_doctor.timeline.recorder import Recorder
 from listmonk_doctor.timeline.recording import read_recording
 from tests.conftest import BIN_VARIABLE, memory
 from tests.support.databases import Databases, IncidentDatabases
@@ -71,10 +74,11 @@ class World(NamedTuple):
     server: Server
     made: IncidentDatabases
     dsn: str
+    flight: Path
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Let the accident happen in real time, which is what the log keeps."""
     named = os.environ.get(BIN_VARIABLE)
     with throwaway(bin_folder=Path(named) if named else None, settings=AS_SHIPPED, parent=memory()) as server:
@@ -87,12 +91,26 @@ def world() -> Iterator[World]:
         # A copy has none of what was written to its template in its own log.
         dsn = server.dsn(made.databases.create(template))
         with psycopg.connect(dsn, autocommit=True) as conn:
+            flight = tmp_path_factory.mktemp("flight") / "flight.db"
             conn.execute(TOUCH)
-            began = time.monotonic()
-            for at, statement in ACCIDENT:
+            happen(conn, flight)
+        yield World(server, made, dsn, flight)
+
+
+def happen(conn: psycopg.Connection[Any], flight: Path) -> None:
+    """Write what the accident's listmonk wrote, at its moments, and look once a second as `watch --record` does."""
+    with snapshot(conn, schema="public") as cursor:
+        recorder = Recorder(flight, identity(cursor))
+    began, steps = time.monotonic(), list(ACCIDENT)
+    with recorder:
+        for tick in range(27):
+            while steps and steps[0][0] <= tick + 0.5:
+                at, statement = steps.pop(0)
                 time.sleep(max(0.0, began + at - time.monotonic()))
                 conn.execute(statement.encode())
-        yield World(server, made, dsn)
+            time.sleep(max(0.0, began + tick + 0.5 - time.monotonic()))
+            with snapshot(conn, schema="public") as cursor:
+                recorder.add(look(cursor, [2], settings=True))
 
 
 def run(dsn: str | None, *arguments: str, **environ: str) -> Any:
@@ -133,6 +151,8 @@ def test_the_log_tells_when_the_sender_died(world: World) -> None:
     assert {each["source"] for each in said["versions"]} == {"log"}
     assert all(each["committed_after"] == each["committed_by"] and each["lsn"] for each in said["versions"])
     assert [life["end"] for life in said["lives"]] == ["died", "closed"]
+    again = next(index for index, each in enumerate(sent) if each == 500) + 1
+    assert said["versions"][again]["kind"] == "picked-up"
     assert said["reach"]["segments"] >= 1
     assert said["reach"]["left_seconds"] > 0
 
@@ -181,12 +201,14 @@ def test_what_was_saved_is_read_as_a_recording(world: World, tmp_path: Path) -> 
 
 def test_saving_again_and_to_a_recording_merges(world: World, tmp_path: Path) -> None:
     """What was recorded stays, each version is there once, and the exact moments win."""
-    dsn, file = world.made(NAME, fresh=True), tmp_path / "flight"
-    Replay(dsn, open_recording(NAME), world.made.loaded(dsn).shift).record(file)
+    file = tmp_path / "flight"
+    file.write_bytes(world.flight.read_bytes())
     (recorded,) = read_recording(file)[1]
-    assert not recorded.versions[1].dated
+    assert len(recorded.versions) > 5
+    assert not any(each.dated for each in recorded.versions[1:])
     for _ in range(2):
-        assert run(dsn, "timeline", "2", "--save", str(file)).exit_code == 0
+        done = run(world.dsn, "timeline", "2", "--save", str(file))
+        assert done.exit_code == 0, done.output
         (merged,) = read_recording(file)[1]
         assert {each.xmin for each in recorded.versions} <= {each.xmin for each in merged.versions}
         assert len({each.xmin for each in merged.versions}) == len(merged.versions)
@@ -196,6 +218,22 @@ def test_saving_again_and_to_a_recording_merges(world: World, tmp_path: Path) ->
         assert set(recorded.paces) <= set(merged.paces)
     with closing(sqlite3.connect(file)) as base:
         assert base.execute("SELECT count(*) FROM stretch").fetchone() == (2,)
+    both = document(world.dsn, "examine", "2", "--no-look", "--recorded", str(world.flight))
+    assert both["recorded"]["file"] == f"{world.flight} and the log"
+    assert [life["end"] for life in both["recorded"]["lives"]][:2] == ["died", "closed"]
+
+
+def test_a_recording_that_the_log_contradicts_is_not_written_to(world: World, tmp_path: Path) -> None:
+    """Played again, the same versions have other times: refused, and the file is as it was."""
+    dsn, file = world.made(NAME, fresh=True), tmp_path / "flight"
+    Replay(dsn, open_recording(NAME), world.made.loaded(dsn).shift).record(file)
+    before = read_recording(file)
+    done = run(dsn, "timeline", "2", "--save", str(file))
+    assert done.exit_code == 3
+    assert "contradict" in done.stderr
+    assert read_recording(file) == before
+    said = document(dsn, "examine", "2", "--no-look", "--recorded", str(file))
+    assert said["recorded"]["file"] == str(file)
 
 
 def test_nothing_else_is_written_over(world: World, tmp_path: Path) -> None:
@@ -249,6 +287,15 @@ def test_repair_prices_and_writes_by_the_log(world: World, tmp_path: Path) -> No
         with psycopg.connect(world.dsn, autocommit=True) as conn:
             ((status, cursor),) = conn.execute("SELECT status::text, last_subscriber_id FROM campaigns WHERE id = 2")
     assert (status, cursor) == ("finished", 4644)
+
+
+def test_a_log_in_which_nothing_moves_is_not_heard(world: World) -> None:
+    """A table just loaded, a new name: the log holds versions of the row, but no progress, so the row alone speaks."""
+    dsn = world.made(NAME, fresh=True)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("UPDATE campaigns SET name = 'Renamed' WHERE id = 2")
+    assert len(document(dsn, "timeline", "2")["versions"]) == 2
+    assert document(dsn, "examine", "2", "--no-look")["recorded"] is None
 
 
 def test_who_may_not_read_the_log_is_told_what_to_grant(world: World) -> None:
@@ -347,6 +394,8 @@ def test_a_long_timeline_shows_what_matters(world: World) -> None:
     short, whole = run(dsn, "timeline", "2").stdout, run(dsn, "timeline", "2", "--all").stdout
     assert len(short.splitlines()) < 90
     assert "running became paused" in short
+    story = short.partition("Versions of the row")[0]
+    assert story.index("it was paused") < story.rindex("it was started")
     assert "--all" in short
     assert len(whole.splitlines()) > 500
     assert len(document(dsn, "timeline", "2")["versions"]) > 300

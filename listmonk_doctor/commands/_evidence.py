@@ -66,8 +66,7 @@ class Evidence:
         except Exception as error:  # noqa: BLE001 - a bug of the decoder is no reason to say nothing at all
             self.because[0] = f"The log could not be read ({type(error).__name__})."
         else:
-            # A log with but one version of the row knows no more than the row.
-            self.logged = {each: of for each, of in log.timelines.items() if len(of.versions) > 1}
+            self.logged = {each: of for each, of in log.timelines.items() if _moves(of)}
             self.left = dict(log.reach.left_seconds)
 
     def heard(self, cursor: Cursor, campaign_ids: Sequence[int], *, log: bool = True) -> dict[int, Heard] | None:
@@ -98,6 +97,8 @@ class Evidence:
             try:
                 meaning = read_meaning(merge(file, logged))
                 wrong = misfit(row, now, meaning)
+            except DoctorError as error:
+                wrong = f"{error.message[:1].lower()}{error.message[1:].rstrip('.')}"
             except Exception as error:  # noqa: BLE001 - as above: the row alone says enough to go on
                 wrong = f"it cannot be made sense of ({type(error).__name__})"
             if not wrong:
@@ -124,6 +125,11 @@ class Evidence:
         command = f"listmonk-doctor timeline {campaign} --save FILE{again}"
         advice = f"The log still holds how it happened; save it first: `{command}` ({lasts(self.left.get(campaign))})."
         return replace(said, advice=(advice, *said.advice))
+
+
+def _moves(timeline: Timeline) -> bool:
+    """Tell whether a timeline shows the progress move; one that does not knows no more than the row."""
+    return len({(each.status, each.sent, each.to_send, each.cursor) for each in timeline.versions}) > 1
 
 
 def evidence(recorded: Path | None, timeline: str) -> Evidence:

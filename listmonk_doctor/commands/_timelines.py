@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from listmonk_doctor.commands._failures import say
-from listmonk_doctor.commands._options import Format
+from listmonk_doctor.commands._options import STATE, Format
 from listmonk_doctor.commands._session import found, opened, warn_if_newer
 from listmonk_doctor.errors import DoctorError, ExitCode, UsageError
 
@@ -52,7 +52,7 @@ def run(asked: Request, where: Where) -> int:
         told = _from_log(database, asked)
         again = database.again
     _print(told, asked, again)
-    if told.saved:
+    if told.saved and not STATE.quiet:
         say(f"Saved to {told.saved}")
     return int(ExitCode.OK)
 

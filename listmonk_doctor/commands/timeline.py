@@ -40,8 +40,8 @@ def timeline(  # noqa: PLR0913 - one per option
 ) -> int:
     """Show how a campaign got to where it is, from what PostgreSQL's log still holds: each batch, count and kill.
 
-    The server keeps its write-ahead log for minutes to days, however nobody asked it to: look soon, and --save. Reads
-    only. Needs a superuser, or pg_monitor and EXECUTE on pg_read_binary_file. With --recorded FILE what watch --record
+    The server keeps its write-ahead log for minutes to days without being asked: look soon, and --save. Reads only.
+    Needs a superuser, or pg_monitor and EXECUTE on pg_read_binary_file. With --recorded FILE what watch --record
     or --save kept is shown.
     """
     opt.STATE.say(verbose=verbose, quiet=quiet)

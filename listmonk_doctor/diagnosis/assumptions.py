@@ -19,6 +19,7 @@ CODES: Final = (
     "never-started-over",
     "no-failures",
     "no-flush-lost-or-doubled",
+    "no-write-held-up",
 )
 """Every assumption that may be named, in the order in which they are listed."""
 
@@ -56,6 +57,9 @@ def _sentence(code: str, figures: Figures) -> str:
         "no-failures": "no mail failed, was refused or could not be rendered",
         "no-flush-lost-or-doubled": (
             "every 5-second count of sent mails reached the row, none twice, and each clean-up wrote the last id"
+        ),
+        "no-write-held-up": (
+            "no write of the sender was held up for seconds, by a lock or a database that stood still, when it died"
         ),
     }[code]
 

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 CODES: Final = ("no-clean-pause-in-mid-batch", "lists-unchanged-while-sending", "no-failures")
 """What a recording does not see: a Pause and a Start between two looks, changes of the lists, whose mail failed."""
 
+LOGGED: Final = ("same-batch-size", "lists-unchanged-while-sending", "no-failures")
+"""What a log does not see: the settings of its time, changes of the lists, whose mail failed."""
+HELD_UP: Final = "no-write-held-up"
+"""What a death by a log's beats rests on: the sender was gone when its next beat was due."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hole:
@@ -64,12 +69,35 @@ class Recorded:
         return bool(self.complete or self.presumed or self.not_mailed or self.never)
 
     @property
+    def logged(self) -> bool:
+        """Whether a log has every write that it rests on, so that nothing lies between two looks."""
+        return all(version.source != "recording" for version in self.meaning.timeline.versions)
+
+    @property
+    def noun(self) -> str:
+        """What it is called in a sentence."""
+        return "PostgreSQL's log" if self.logged else "the recording"
+
+    @property
+    def saw(self) -> str:
+        """What a sentence begins with that it proves."""
+        return "PostgreSQL's log" if self.logged else "Recorded"
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The assumptions that it rests on."""
+        if all(version.source == "recording" for version in self.meaning.timeline.versions):
+            return CODES
+        held_up = (HELD_UP,) if self.holes else ()
+        return (*LOGGED, *(() if self.logged else CODES), *held_up)
+
+    @property
     def blocks(self) -> tuple[Block, ...]:
         """The recorded holes as hole candidates."""
-        return tuple(_block(hole) for hole in self.holes if hole.most)
+        return tuple(_block(hole, self.saw if self.logged else "recorded") for hole in self.holes if hole.most)
 
 
-def _block(hole: Hole) -> Block:
+def _block(hole: Hole, saw: str) -> Block:
     word = "died" if hole.certain else "may have died"
     begins = f"it begins between ranks {hole.first.low:,} and {hole.first.high:,}"
     return Block(
@@ -78,7 +106,7 @@ def _block(hole: Hole) -> Block:
         hole.first.low,
         hole.first.low + len(hole.most) - 1,
         len(hole.most),
-        f"recorded: the sender {word} by {hole.by:%H:%M:%S} UTC; {begins}",
+        f"{saw}: the sender {word} by {hole.by:%H:%M:%S} UTC; {begins}",
     )
 
 
@@ -105,15 +133,19 @@ def narrowed(figures: Figures, recorded: Recorded, rest: BitMap, by_row: Narrowe
     open_people = rest - not_mailed - never
     left = unknown - recorded.presumed
     if not recorded.complete:
-        return Narrowed(open_people & left, not_mailed, never, (*codes, *CODES), (*blocks, *recorded.blocks))
+        return Narrowed(open_people & left, not_mailed, never, (*codes, *recorded.codes), (*blocks, *recorded.blocks))
     told = open_people - recorded.presumed
     # The row alone takes for granted that it never started over; a recording that saw it do so knows better.
     if settled(figures) and not recorded.again and not told <= unknown:
-        return Narrowed(unknown & told, not_mailed, never, (*codes, *CODES), recorded.blocks)
+        return Narrowed(unknown & told, not_mailed, never, (*codes, *recorded.codes), recorded.blocks)
     once = len(recorded.holes) == 1 and not recorded.again  # stopped-once and never-started-over are known
     pin = pinned(replace(figures, recorded=None)) if once else None
     if pin and not told <= (held := union(figures, (pin,))):
         return Narrowed(
-            told & (held | figures.arbitrary), not_mailed, never, ("no-flush-lost-or-doubled", *CODES), recorded.blocks
+            told & (held | figures.arbitrary),
+            not_mailed,
+            never,
+            ("no-flush-lost-or-doubled", *recorded.codes),
+            recorded.blocks,
         )
-    return Narrowed(told, not_mailed, never, CODES, recorded.blocks)
+    return Narrowed(told, not_mailed, never, recorded.codes, recorded.blocks)

@@ -35,7 +35,7 @@ def _happened(figures: Figures, verdict: Verdict) -> Sentences:
                 else "hardly the last id that was mailed, but a count written over it (M2)."
             )
         )
-    elif verdict == "incomplete":
+    elif verdict == "incomplete" and figures.left_above:
         said.append(
             f"It was called finished although {_people(figures.left_above)} are left above the cursor "
             f"(id {campaign.cursor:,})."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from listmonk_doctor.render import csv_
 from listmonk_doctor.render.json_ import SCHEMA
 from listmonk_doctor.render.json_recorded import life
-from listmonk_doctor.timeline.told import Step, Told, steps
+from listmonk_doctor.timeline.told import Step, Told, moments, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,10 +96,7 @@ def document(told: Told) -> Object:
         "unusable": meaning.muddled or None,
         "notes": list(told.notes),
         "reach": _reach(told),
-        "moments": [
-            {"from": each.after, "to": each.before, "what": each.what}
-            for each in sorted(meaning.moments, key=lambda one: (one.before, one.after))
-        ],
+        "moments": [{"from": each.after, "to": each.before, "what": each.what} for each in moments(meaning)],
         "lives": [life(each) for each in meaning.lives],
         "gaps": [{"from": each.start, "to": each.end, "because": each.because} for each in timeline.gaps],
         "versions": [_version(each) for each in steps(meaning)],

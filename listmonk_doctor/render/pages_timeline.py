@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Final
 from listmonk_doctor.render import document as doc
 from listmonk_doctor.render.pages_examine import NAME_WIDTH
 from listmonk_doctor.render.text import clean, counted, lasting, number, shorten, when
-from listmonk_doctor.timeline.told import Step, Told, steps
+from listmonk_doctor.timeline.told import Step, Told, moments, steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-
-    from listmonk_doctor.timeline.meaning import Moment
 
 MOST_SHOWN: Final = 40
 """Rows up to which everything is shown; of more the head, the tail and what matters."""
@@ -63,17 +61,16 @@ def kept(routine: Sequence[bool], *, every: bool) -> list[int | None]:
 
 def _story(told: Told, *, every: bool) -> doc.Document:
     """Return what happened, in order."""
-    meaning = told.meaning
-    moments: list[Moment] = sorted(meaning.moments, key=lambda each: (each.before, each.after))
+    found = moments(told.meaning)
     clock = Clock()
     rows: list[tuple[str, str]] = []
     tones: list[doc.Tone] = []
-    for place in kept([bool(_ROUTINE.fullmatch(each.what)) for each in moments], every=every):
+    for place in kept([bool(_ROUTINE.fullmatch(each.what)) for each in found], every=every):
         if place is None:
             rows.append(("...", "more of the same: batches taken, mails counted (--all shows them)"))
             tones.append("dim")
             continue
-        each = moments[place]
+        each = found[place]
         rows.append((clock(each.after, each.before), each.what))
         tones.append("bad" if "died" in each.what or "(M2)" in each.what else "plain")
     heading = doc.Heading("What happened", "UTC, by the database's clock")

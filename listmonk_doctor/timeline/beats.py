@@ -6,7 +6,7 @@ and scans 5 s after it has started. A database that is held up delays beats too:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from listmonk_doctor.timeline.model import RowVersion
+    from listmonk_doctor.timeline.model import RowVersion, Timeline
 
 NOISE: Final = 0.06
 """Seconds by which a beat may be off its rhythm; a process needs longer than that to start."""
@@ -59,11 +59,6 @@ class _Pipe:
     """Something touched the row that may have been its end."""
 
 
-def is_logged(version: RowVersion) -> bool:
-    """Tell whether the very moment of its commit is known from a log, so that nothing lies between two looks."""
-    return version.dated and version.source != "recording"
-
-
 def whole(versions: Sequence[RowVersion]) -> list[RowVersion]:
     """Return the versions without those that a clean-up wrote on its way: count and cursor first, status next."""
     kept = list(versions[:1])
@@ -75,8 +70,14 @@ def whole(versions: Sequence[RowVersion]) -> list[RowVersion]:
 
 
 def _on_its_way(first: Event, second: Event) -> bool:
-    known = is_logged(first.now) and is_logged(second.now) and first.now.linked and second.now.linked
-    if not known or not first.touched or first.pressed or not second.pressed or second.counted or second.moved:
+    if (
+        not (first.alone and second.alone)
+        or not first.touched
+        or first.pressed
+        or not second.pressed
+        or second.counted
+        or second.moved
+    ):
         return False
     if second.finished:
         return True
@@ -112,8 +113,10 @@ class Rhythm:
         if events:
             self._pipe.last = events[0].was.before
         for index, event in enumerate(events):
-            if not is_logged(event.now) or event.hidden:
+            if event.hidden:
                 self._pipe = _Pipe(last=event.before)
+            elif not event.alone:
+                self._pipe = _Pipe(last=event.after if event.written else self._pipe.last)
             elif is_scan(event):
                 self._scan(index, event)
             else:
@@ -174,24 +177,27 @@ class Rhythm:
         ):
             late = last and (behind[0] - last[0]).total_seconds() < 2 * SCAN_SECONDS + NOISE
             return "" if late else "perhaps"
-        if not sure or gap <= SILENT:
+        if not sure:
             return "perhaps"
+        after = self.events[index + 1] if index + 1 < len(self.events) else None
+        if pipe.counted and after is not None and after.alone and after.overwrites:
+            return "died"  # whoever sent something writes no count over the cursor (M2): another pipe was opened
         steady = any(_in_step(each, last[0]) for each in own[:-1])
         # A scan that counts a large audience is itself late: the two behind it have the rhythm.
         rhythm = next((two for one, two in pairwise([at, *behind]) if _beats(one, two)), None)
-        if steady and rhythm is not None and not any(_in_step(each, rhythm) for each in own):
-            return "died"
-        at_once = not self.windowed and self._opened(index) and not any(_in_step(each, at) for each in own)
-        # Held up for more than two beats, the old one would scan twice in a row.
-        twice = gap > 2 * SCAN_SECONDS + 2 * NOISE and bool(behind) and _beats(at, behind[0])
-        return "died" if at_once and (pipe.counted or twice) else "perhaps"
+        changed = steady and rhythm is not None and not any(_in_step(each, rhythm) for each in own)
+        opened = self._opened(index) and not any(_in_step(each, at) for each in own)
+        if gap <= SILENT:  # a supervisor that starts it at once
+            return "died" if changed and opened else "perhaps"
+        # At the end of a window's sleep the old process fetches at once too, if it was held up just then.
+        return "died" if changed or (opened and not self.windowed) else "perhaps"
 
     def _behind(self, index: int) -> list[datetime]:
         """Return when the same pipe scanned next, twice at most; less where it ended before, or may have."""
         found: list[datetime] = []
         for event in self.events[index + 1 :]:
             touch = event.touched and event.moved <= 0 and not event.pressed
-            if len(found) > 1 or not is_logged(event.now) or event.hidden or event.closes or touch:
+            if len(found) > 1 or not event.alone or event.closes or touch:
                 break
             if is_scan(event):
                 found.append(event.before)
@@ -200,7 +206,7 @@ class Rhythm:
     def _opened(self, index: int) -> bool:
         """Tell whether this scan opened a pipe: it fetched at once, or found nobody and ended."""
         after = self.events[index + 1] if index + 1 < len(self.events) else None
-        if after is None or not is_logged(after.now) or after.hidden or after.counted:
+        if after is None or not after.alone or after.counted:
             return False
         at_once = (after.before - after.was.before).total_seconds() <= AT_ONCE
         return at_once and (after.moved > 0 or after.closes or after.overwrites)
@@ -219,3 +225,16 @@ def _in_step(one: datetime, other: datetime) -> bool:
 def _beats(one: datetime, other: datetime) -> bool:
     """Tell whether two scans follow each other in one rhythm."""
     return abs((other - one).total_seconds() - SCAN_SECONDS) <= NOISE
+
+
+def may_sleep(timeline: Timeline) -> bool:
+    """Tell whether a sliding window may have let the sender sleep: it is smaller than the audience."""
+    people = max(version.to_send for version in timeline.versions)
+    return any(0 < pace.window_rate < people for pace in timeline.paces)
+
+
+def worse(one: Break | None, other: Break | None) -> Break | None:
+    """Return the first of two breaks; where only the second is certain, what was open died between both."""
+    if one is None or other is None:
+        return one or other
+    return replace(other, last=one.last) if (one.verdict, other.verdict) == ("perhaps", "died") else one

@@ -41,9 +41,8 @@ class Event:
 
     @property
     def alone(self) -> bool:
-        """Whether it is one write and no other: both versions are dated by a log, and linked."""
-        dated = self.was.dated and self.now.dated
-        return dated and self.now.linked and "recording" not in (self.was.source, self.now.source)
+        """Whether it is one write and no other: a log dates it, and knows which version it replaced."""
+        return self.now.dated and self.now.linked and self.now.source != "recording"
 
     @property
     def counted(self) -> int:

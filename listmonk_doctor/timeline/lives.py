@@ -6,13 +6,14 @@ between the last write of a sender that was killed and the first of its successo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.listmonk.versions import SCAN_SECONDS, behaves, parse
-from listmonk_doctor.timeline.beats import Rhythm, whole
+from listmonk_doctor.timeline.beats import Rhythm, may_sleep, whole, worse
+from listmonk_doctor.timeline.building import Building, truncated
 from listmonk_doctor.timeline.events import STOPPED, Event
 from listmonk_doctor.timeline.meaning import Fetch, Life, Meaning, Moment, Overwrite, Unseen
 from listmonk_doctor.timeline.model import LATE
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from listmonk_doctor.timeline.beats import Break
-    from listmonk_doctor.timeline.meaning import End
-    from listmonk_doctor.timeline.model import RowVersion, Timeline
+    from listmonk_doctor.timeline.model import Timeline
 
 SPEAKS: Final = 1.5
 """Seconds: a fetch that begins later than this behind a write is not the first of a pipe that this write opened."""
@@ -34,37 +34,6 @@ _PERIOD: Final = timedelta(seconds=SCAN_SECONDS)
 _AFTER_BEAT: Final = timedelta(seconds=SURELY)
 
 
-@dataclass(slots=True)
-class _Building:
-    """A life whose end has not been seen yet."""
-
-    begun: bool
-    low: int
-    sent_first: int
-    sent_last: int
-    to_send: int
-    fetches: list[Fetch] = field(default_factory=list)
-    mixed: bool = False
-    stopped: bool = False
-    high: int = 0
-
-    def done(self, end: End, last_write: datetime, **more: object) -> Life:
-        life = Life(
-            self.begun,
-            self.low,
-            max(self.high, self.low),
-            tuple(self.fetches),
-            self.sent_first,
-            self.sent_last,
-            self.to_send,
-            end,
-            last_write,
-            mixed=self.mixed,
-            stopped=self.stopped,
-        )
-        return replace(life, **more)  # type: ignore[arg-type]
-
-
 class Reader:
     """Goes through a timeline once; `overwriting` says whether the versions that ran can overwrite a cursor (M2)."""
 
@@ -72,9 +41,11 @@ class Reader:
         """Take a timeline with at least one version."""
         self.timeline = timeline
         self.events = [Event(was, now) for was, now in pairwise(whole(timeline.versions))]
-        self.rhythm = Rhythm(self.events, windowed=any(pace.window_rate for pace in timeline.paces))
+        self.rhythm = Rhythm(self.events, windowed=may_sleep(timeline))
         self.broken: Break | None = None
         """A scan that may have been another process's, until a fetch or an end tells."""
+        self.opened = False
+        """Whether the silence that was judged last lay before the last write, and not behind it."""
         self.overwriting = behaves("cursor-overwritten", [parse(pace.version) for pace in timeline.paces])
         self.lives: list[Life] = []
         self.unseen: list[Unseen] = []
@@ -83,18 +54,21 @@ class Reader:
         self.muddled = ""
         first = timeline.versions[0]
         self.from_start = first.started_at is None and first.cursor == 0 and first.sent == 0
-        self.life: _Building | None = None if self.from_start else _truncated(first)
+        self.life: Building | None = None if self.from_start else truncated(first)
         self.writes: list[tuple[datetime, datetime]] = [(first.after, first.before)]
+        self.alone = [first.source != "recording"]
+        """Of each write whether a log dates it: then its beats tell of a death, and sessions need not."""
 
     def read(self) -> Meaning:
         """Return what the timeline means."""
         for index, event in enumerate(self.events):
             if self.life is not None:
-                self.broken = _worse(self.broken, self.rhythm.breaks.get(index))
+                self.broken = worse(self.broken, self.rhythm.breaks.get(index))
             self._step(index, event)
             if event.written or event.hidden:
                 dated = event.moved and not event.counted and not event.hidden
                 self.writes.append((event.after, event.latest if dated else event.before))
+                self.alone.append(event.alone)
         if self.life is not None:
             self.lives.append(self._still_open(self.life))
         together = sum((each.until - each.first).total_seconds() for each in self.timeline.sessions if each.servers > 1)
@@ -131,7 +105,7 @@ class Reader:
         elif event.counted:
             self._counted(event)
 
-    def _still_open(self, life: _Building) -> Life:
+    def _still_open(self, life: Building) -> Life:
         """Return the life that was there at the end; `died_by` is set where it would have beaten since, and did not."""
         after, before = self.writes[-1]
         silent = (self.timeline.ended - before).total_seconds() > SURELY
@@ -148,7 +122,7 @@ class Reader:
         if event.moved < 0:
             low, high = 0, max(event.was.ceiling, event.now.ceiling, high)
         self.unseen.append(Unseen(low, high, len(self.lives), bool(event.moved or event.counted)))
-        self.life = _truncated(event.now)
+        self.life = truncated(event.now)
         self._say(event, "nobody looked, and the row changed")
 
     def _edited(self, event: Event) -> None:
@@ -173,7 +147,8 @@ class Reader:
             self.lives.append(closed)
             self.life = None
         else:  # whoever sent something does not write a count: it was another run's
-            certain = verdict == "died" or (not idle and not event.alone)
+            unseen = event.alone or self.life.stopped  # it may have ended in order, with nothing to write
+            certain = verdict == "died" or not (idle or unseen)
             self._die(event, event.latest - _PERIOD, certain=certain)
 
     def _fetched(self, index: int, event: Event) -> None:
@@ -184,7 +159,7 @@ class Reader:
             self._die(event, event.latest - _PERIOD, certain=verdict == "died")
         if self.life is None:
             was = event.was
-            self.life = _Building(begun=True, low=was.cursor, sent_first=was.sent, sent_last=was.sent, to_send=0)
+            self.life = Building(begun=True, low=was.cursor, sent_first=was.sent, sent_last=was.sent, to_send=0)
             self.life.mixed = verdict == "perhaps"
             self.life.to_send = max(was.to_send, event.now.to_send)
             self._say(event, f"taken up at the cursor {event.was.cursor:,}")
@@ -228,10 +203,12 @@ class Reader:
 
     def _die(self, event: Event, died_by: datetime, *, certain: bool = True) -> None:
         """End the life that is open: it died before this event, or perhaps did."""
-        life, (after, before) = self.life, self.writes[-1]
+        life, (after, before) = self.life, self.writes[-2 if self.opened else -1]
         if life is None:
             return
         by = min(died_by, event.before)
+        if self.opened:  # the last write was the new process's already
+            by, self.opened = min(by, self.writes[-1][1] - _PERIOD), False
         if self.broken is not None:
             after = before = self.broken.last
             by, self.broken = self.broken.by, None
@@ -248,11 +225,14 @@ class Reader:
 
     def _verdict(self, index: int, event: Event) -> str:
         """Return "died" or "perhaps" where a new process may have written this, "" where the old one did."""
-        if event.alone:
-            return "" if self.broken is None else self.broken.verdict
-        verdicts = [self._between(index, self.writes[-1], (event.after, event.latest))]
+        self.opened = False
+        told = [""] if self.broken is None else [self.broken.verdict]
+        if event.alone and all(self.alone[-2:]):
+            return told[0]
+        verdicts = [*told, self._between(index, self.writes[-1], (event.after, event.latest))]
         if len(self.writes) > 1 and self._may_open(index, event):
             verdicts.append(self._between(index, self.writes[-2], self.writes[-1]))
+            self.opened = bool(verdicts[-1])
         return "died" if "died" in verdicts else "perhaps" if "perhaps" in verdicts else ""
 
     def _may_open(self, index: int, event: Event) -> bool:
@@ -302,25 +282,6 @@ class Reader:
 
     def _say(self, event: Event, what: str) -> None:
         self.moments.append(Moment(event.after, event.before, what))
-
-
-def _worse(one: Break | None, other: Break | None) -> Break | None:
-    """Return the first of two breaks; where only the second is certain, what was open died between both."""
-    if one is None or other is None:
-        return one or other
-    return replace(other, last=one.last) if (one.verdict, other.verdict) == ("perhaps", "died") else one
-
-
-def _truncated(version: RowVersion) -> _Building:
-    """Return a life of which nothing is known but that it may be there."""
-    return _Building(
-        begun=False,
-        low=version.cursor,
-        sent_first=version.sent,
-        sent_last=version.sent,
-        to_send=version.to_send,
-        high=version.cursor,
-    )
 
 
 def read_meaning(timeline: Timeline) -> Meaning:

@@ -1,83 +1,120 @@
-"""Owns merging what was recorded of a campaign with what the log holds of it into one timeline."""
+"""Owns making one timeline of two of one campaign: what a recording saw, and what the log tells of the same row."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from listmonk_doctor.timeline.model import LATE
+from listmonk_doctor.errors import RefusedError
 
 if TYPE_CHECKING:
-    from listmonk_doctor.timeline.model import Gap, Pace, RowVersion, Timeline
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from listmonk_doctor.timeline.model import Gap, RowVersion, Timeline
+
+_SLACK: Final = timedelta(seconds=1)
+"""By how much a commit's own time and the moment at which it could be seen may differ."""
 
 
 def merge(recorded: Timeline | None, logged: Timeline | None) -> Timeline:
-    """Return one timeline of the same campaign from both; versions are the same where their xmin is.
+    """Return one timeline of both: versions by their `xmin`, the log's moments where it has them.
 
-    Exact times win over bounds. The sessions of the recording and the settings of both stay, and a gap that the log
-    covers vanishes. Raises ValueError where there is neither.
+    Sessions and settings of the recording stay, beside the log's settings. A gap of the recording goes where the log
+    tells every version in it; and where the log lost versions, the recording's looks bound them. Raises RefusedError
+    where the two contradict each other, ValueError where there is nothing, or two campaigns.
     """
     if recorded is None or logged is None:
-        either = recorded or logged
-        if either is None:
+        only = recorded or logged
+        if only is None:
             raise ValueError("nothing to merge")
-        return either
-    later = recorded if recorded.ended >= logged.ended else logged
-    gaps = tuple(gap for gap in recorded.gaps if not _covers(logged, gap))
-    gaps += tuple(gap for gap in logged.gaps if gap not in gaps and not _covers(recorded, gap))
+        return only
+    if recorded.campaign_uuid != logged.campaign_uuid:
+        raise ValueError("two campaigns")
+    versions = _versions(recorded.versions, logged.versions)
+    gaps = [gap for gap in recorded.gaps if not _covered(gap, logged)]
+    gaps += [gap for gap in logged.gaps if gap not in gaps]
+    known = {replace(pace, at=logged.began) for pace in recorded.paces}
+    more = tuple(pace for pace in logged.paces if replace(pace, at=logged.began) not in known)
     return replace(
-        later,
+        recorded if recorded.ended > logged.ended else logged,
         began=min(recorded.began, logged.began),
-        ended=later.ended,
-        versions=_versions(recorded, logged),
-        gaps=tuple(sorted(gaps, key=lambda gap: (gap.start, gap.end))),
-        paces=_paces(recorded, logged),
-        sessions=recorded.sessions or logged.sessions,
+        ended=max(recorded.ended, logged.ended),
+        versions=versions,
+        gaps=tuple(sorted(gaps, key=lambda gap: gap.start)),
+        paces=(*recorded.paces, *more),
+        sessions=recorded.sessions,
     )
 
 
-def _covers(timeline: Timeline, gap: Gap) -> bool:
-    """Tell whether a timeline saw all of a stretch of time that another one did not."""
-    if not timeline.began <= gap.start <= gap.end <= timeline.ended:
+def _versions(recorded: Sequence[RowVersion], logged: Sequence[RowVersion]) -> tuple[RowVersion, ...]:
+    """Return the versions of both in their order; each log's version that may miss one before it is bounded anew."""
+    told = {version.xmin: version for version in logged}
+    looks = {version.xmin: version for version in recorded}
+    found = _in_order(recorded, logged, told)
+    result: list[RowVersion] = []
+    for version in found:
+        seen, last = looks.get(version.xmin), result[-1] if result else None
+        each = version
+        if each is logged[-1] and seen is not None:
+            each = replace(each, until=max(each.until, seen.until))
+        if last is not None and each.source != "recording":
+            if each.linked and last.source == "recording" and last.xmin not in told:
+                raise _contradicted()  # the log knows what came before this one, and it is another
+            if not each.linked and (at := _last_seen(last, looks)) is not None:
+                each = replace(each, after=min(at, each.before), linked=True, source="recording")
+        elif last is not None and last.source != "recording" and last.xmin not in looks:
+            each = replace(each, after=max(each.after, min(each.before, last.before)))
+        result.append(each)
+    ends = [replace(each, until=min(each.until, after.before)) for each, after in pairwise(result)]
+    return (*ends, *result[-1:])
+
+
+def _in_order(
+    recorded: Sequence[RowVersion], logged: Sequence[RowVersion], told: dict[str, RowVersion]
+) -> list[RowVersion]:
+    """Return the log's versions, and those of the recording that the log lacks, by time."""
+    rest = []
+    for version in recorded:
+        same = told.get(version.xmin)
+        if same is None:
+            rest.append(version)
+        elif _row(same) != _row(version) or not _at_its_time(same, version):
+            raise _contradicted()
+    found = sorted((*logged, *rest), key=lambda each: (each.before, each.source != "recording"))
+    if [each for each in found if each.source != "recording"] != list(logged):
+        raise _contradicted()  # the log's own order is by place
+    return found
+
+
+def _at_its_time(logged: RowVersion, looked: RowVersion) -> bool:
+    """Tell whether a look can have seen what the log dates; the first look at a row sees what may be old."""
+    return (looked.dated or looked.after - _SLACK <= logged.before) and logged.before <= looked.until + _SLACK
+
+
+def _last_seen(version: RowVersion, looks: dict[str, RowVersion]) -> datetime | None:
+    """Return when a look saw a version last; None where none did."""
+    seen = looks.get(version.xmin)
+    return None if seen is None else seen.until
+
+
+def _row(version: RowVersion) -> tuple[object, ...]:
+    return (version.status, version.sent, version.to_send, version.cursor, version.ceiling, version.updated_at)
+
+
+def _covered(gap: Gap, logged: Timeline) -> bool:
+    """Tell whether the log tells every version that was written in a gap."""
+    if not logged.began <= gap.start or gap.end > logged.ended:
         return False
-    if any(each.start < gap.end and gap.start < each.end for each in timeline.gaps):
-        return False
-    return all(each.linked for each in timeline.versions[1:] if gap.start < each.before <= gap.end)
+    inside = [each for each in logged.versions if gap.start < each.before <= gap.end]
+    behind = [each for each in logged.versions if each.before > gap.end]
+    return all(each.linked for each in (*inside, *behind[:1]))
 
 
-def _versions(recorded: Timeline, logged: Timeline) -> tuple[RowVersion, ...]:
-    """Return the versions of both in order, each of them once."""
-    by_xmin = {each.xmin: each for each in recorded.versions}
-    for each in logged.versions:
-        held = by_xmin.get(each.xmin)
-        if held is None:
-            by_xmin[each.xmin] = each
-        elif each.dated or not (held.dated and held.source != "recording"):
-            by_xmin[each.xmin] = replace(each, until=max(each.until, held.until), linked=each.linked or held.linked)
-    ordered = sorted(by_xmin.values(), key=lambda each: (each.before, each.place or 0))
-    follows = {(was.xmin, now.xmin) for one in (recorded, logged) for was, now in pairwise(one.versions) if now.linked}
-    found = [ordered[0]]
-    for each in ordered[1:]:
-        found[-1] = replace(found[-1], until=max(found[-1].before, min(found[-1].until, each.before)))
-        found.append(_behind(found[-1], each, known=(found[-1].xmin, each.xmin) in follows))
-    return tuple(found)
-
-
-def _behind(was: RowVersion, now: RowVersion, *, known: bool) -> RowVersion:
-    """Return a version with what is known of the time between it and the one before it."""
-    if known:
-        return replace(now, linked=True)
-    silent = (now.before - was.until).total_seconds() > LATE
-    if now.source == "recording":  # a first look dates nothing: it was committed since the other was there
-        return replace(now, after=min(now.after, was.until) if silent else max(was.before, now.after))
-    return replace(now, linked=not silent and was.source == "recording")
-
-
-def _paces(recorded: Timeline, logged: Timeline) -> tuple[Pace, ...]:
-    """Return the settings of both by time, each once."""
-    found: list[Pace] = []
-    for pace in sorted({*recorded.paces, *logged.paces}, key=lambda each: (each.at, each.version)):
-        if not found or replace(pace, at=found[-1].at) != found[-1]:
-            found.append(pace)
-    return tuple(found)
+def _contradicted() -> RefusedError:
+    return RefusedError(
+        "The recording and the log contradict each other.",
+        hint="Was the database restored since it was recorded? Use one of the two.",
+    )

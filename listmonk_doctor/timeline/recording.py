@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from listmonk_doctor.errors import RefusedError
 from listmonk_doctor.timeline.look import Identity
 from listmonk_doctor.timeline.merge import merge
 from listmonk_doctor.timeline.model import Gap, Pace, RowVersion, Sessions, Timeline
@@ -75,41 +76,43 @@ class _Stretches:
         self.gaps += gaps
         self.began, self.ended = self.began or began, ended
 
-    def timeline(
-        self, uuid: str, campaign: tuple[int, str], paces: tuple[Pace, ...], sessions: tuple[Sessions, ...]
-    ) -> Timeline | None:
+    def timeline(self, uuid: str, campaign: tuple[int, str]) -> Timeline | None:
         """Return what was read as a timeline; None where there was nothing."""
         if not self.versions or self.began is None or self.ended is None:
             return None
         gaps = tuple(sorted(self.gaps, key=lambda gap: gap.start))
-        versions = tuple(self.versions)
-        return Timeline(campaign[0], _text(uuid), campaign[1], self.began, self.ended, versions, gaps, paces, sessions)
+        number, name = campaign
+        return Timeline(number, _text(uuid), name, self.began, self.ended, tuple(self.versions), gaps)
 
 
 def _timeline(base: sqlite3.Connection, uuid: str, paces: tuple[Pace, ...], sessions: tuple[Sessions, ...]) -> Timeline:
-    """Join what was recorded of one campaign, in the order of time, and merge it with what was saved of its log."""
-    recorded, logged, last = _Stretches(), _Stretches(), (0, 0, "")
+    """Return what was recorded of one campaign, merged with what was saved of its log."""
+    recorded, logged, _ = held_of(base, uuid)
+    if recorded is not None:
+        recorded = replace(recorded, paces=paces, sessions=sessions)
+    if logged is not None:
+        logged = replace(logged, paces=paces)
+    try:
+        return merge(recorded, logged)
+    except RefusedError as error:
+        raise ValueError(error.message) from None
+
+
+def held_of(base: sqlite3.Connection, uuid: str) -> tuple[Timeline | None, Timeline | None, list[int]]:
+    """Return what was recorded of a campaign, what was saved of its log, and the numbers of the latter's stretches.
+
+    Stretches are joined in the order of time. Both are without settings and sessions.
+    """
+    recorded, logged, last, numbers = _Stretches(), _Stretches(), (0, 0, ""), []
     for number, campaign, name, began, ended in base.execute(_STRETCHES, (uuid,)).fetchall():
         versions = _versions(base, number)
-        into = logged if _is_logged(versions) else recorded
+        into = recorded
+        if _is_logged(versions):
+            into = logged
+            numbers.append(number)
         into.add(moment(began), moment(ended), versions, _gaps(base, number))
         last = max(last, (ended, _number(campaign), _text(name)))
-    both = (recorded.timeline(uuid, last[1:], paces, sessions), logged.timeline(uuid, last[1:], paces, ()))
-    if both == (None, None):
-        raise ValueError("a campaign without a row")
-    return merge(*both)
-
-
-def logged_of(base: sqlite3.Connection, uuid: str) -> tuple[Timeline | None, list[int]]:
-    """Return what was saved of a campaign's log before, without settings, and the numbers of its stretches."""
-    logged, numbers, last = _Stretches(), [], (0, "")
-    for number, campaign, name, began, ended in base.execute(_STRETCHES, (uuid,)).fetchall():
-        versions = _versions(base, number)
-        if _is_logged(versions):
-            logged.add(moment(began), moment(ended), versions, _gaps(base, number))
-            numbers.append(number)
-            last = (_number(campaign), _text(name))
-    return logged.timeline(uuid, last, (), ()), numbers
+    return recorded.timeline(uuid, last[1:]), logged.timeline(uuid, last[1:]), numbers
 
 
 def _is_logged(versions: Sequence[RowVersion]) -> bool:
@@ -147,14 +150,10 @@ def _append(versions: list[RowVersion], more: Sequence[RowVersion]) -> None:
 
 
 def _longer(version: RowVersion, until: datetime) -> RowVersion:
-    from dataclasses import replace
-
     return replace(version, until=until)
 
 
 def _since(version: RowVersion, after: datetime) -> RowVersion:
-    from dataclasses import replace
-
     return replace(version, after=after)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from listmonk_doctor.timeline.merge import merge
 from listmonk_doctor.timeline.recorder import INSERT, claim, pace_row
-from listmonk_doctor.timeline.recording import logged_of
+from listmonk_doctor.timeline.recording import held_of
 from listmonk_doctor.timeline.store import explained, open_to_write, stamp
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ def save(path: Path, source: Identity, timeline: Timeline) -> None:
     """Keep what the log held of a campaign, beside what was recorded of it; what was saved before is merged with it.
 
     A new file has the mode 0600. All or nothing is written. Raises UsageError for a file that is something else or of
-    another database, DoctorError where it cannot be written.
+    another database, RefusedError where what was recorded contradicts it, DoctorError where it cannot be written.
     """
     base, new = open_to_write(path)
     try:
@@ -30,12 +32,14 @@ def save(path: Path, source: Identity, timeline: Timeline) -> None:
         with explained(path):
             base.execute("BEGIN IMMEDIATE")
             try:
-                held, numbers = logged_of(base, timeline.campaign_uuid)
+                recorded, held, numbers = held_of(base, timeline.campaign_uuid)
+                whole = timeline if held is None else joined(held, timeline)
+                merge(recorded, whole)  # refused here, it is not written
                 for number in numbers:
                     base.execute("DELETE FROM version WHERE stretch = ?", (number,))
                     base.execute("DELETE FROM gap WHERE stretch = ?", (number,))
                     base.execute("DELETE FROM stretch WHERE id = ?", (number,))
-                _write(base, merge(held, timeline))
+                _write(base, whole)
                 base.execute("COMMIT")
             except BaseException:
                 if base.in_transaction:
@@ -43,6 +47,23 @@ def save(path: Path, source: Identity, timeline: Timeline) -> None:
                 raise
     finally:
         base.close()
+
+
+def joined(old: Timeline, new: Timeline) -> Timeline:
+    """Return what a log told at two moments as one timeline: each version once, linked where either saw the link."""
+    by_xmin = {each.xmin: each for each in old.versions}
+    for each in new.versions:
+        held = by_xmin.get(each.xmin, each)
+        by_xmin[each.xmin] = replace(each, until=max(each.until, held.until))
+    ordered = sorted(by_xmin.values(), key=lambda each: (each.before, each.place or 0))
+    known = {(was.xmin, now.xmin) for one in (old, new) for was, now in pairwise(one.versions) if now.linked}
+    found = ordered[:1]
+    for each in ordered[1:]:
+        found[-1] = replace(found[-1], until=min(found[-1].until, each.before))
+        found.append(replace(each, linked=(found[-1].xmin, each.xmin) in known))
+    began, ended = min(old.began, new.began), max(old.ended, new.ended)
+    gaps = tuple(dict.fromkeys((*old.gaps, *new.gaps)))
+    return replace(new, began=began, ended=ended, versions=tuple(found), gaps=gaps)
 
 
 def _write(base: sqlite3.Connection, timeline: Timeline) -> None:

@@ -6,11 +6,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from listmonk_doctor.timeline.events import STOPPED, Event
+from listmonk_doctor.timeline.meaning import Moment
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from listmonk_doctor.timeline.meaning import Meaning
+    from listmonk_doctor.timeline.meaning import Life, Meaning
     from listmonk_doctor.timeline.model import RowVersion
     from listmonk_doctor.timeline.wal.history import Reach
 
@@ -24,10 +25,17 @@ Kind = Literal[
     "batch-and-flush",
     "batch",
     "flush",
-    "counted-anew",
+    "picked-up",
     "beat",
     "touched",
 ]
+_PRESSES: Final = {
+    "running": "it was started",
+    "paused": "it was paused",
+    "cancelled": "it was cancelled",
+    "scheduled": "it was scheduled",
+    "finished": "it was called finished",
+}
 ROUTINE: Final[frozenset[Kind]] = frozenset({"batch-and-flush", "batch", "flush", "beat"})
 """What an undisturbed campaign writes over and over again."""
 
@@ -49,13 +57,33 @@ def steps(meaning: Meaning) -> tuple[Step, ...]:
     """Return the versions of a timeline, each with what it was."""
     versions = meaning.timeline.versions
     counts = {(each.after, each.before) for each in meaning.overwrites}
-    first = Step(versions[0], "first", "the first that is known")
-    return (first, *(_step(Event(was, now), counts) for was, now in pairwise(versions)))
+    births = {_born(each, versions) for each in meaning.lives if each.end == "died"}
+    found = [Step(versions[0], "first", "the first that is known")]
+    for was, now in pairwise(versions):
+        event = Event(was, now)
+        kind = _kind(event, counts)
+        if kind == "beat" and now.xmin in births:
+            kind = "picked-up"
+        found.append(Step(now, kind, _words(event, kind)))
+    return tuple(found)
 
 
-def _step(event: Event, counts: set[tuple[datetime, datetime]]) -> Step:
-    kind = _kind(event, counts)
-    return Step(event.now, kind, _words(event, kind))
+def _born(dead: Life, versions: tuple[RowVersion, ...]) -> str:
+    """Return the xmin of what the next process wrote first, after one had died; "" where there is none."""
+    if dead.died_by is None:
+        return ""
+    return next((each.xmin for each in versions if each.after >= dead.died_by), "")
+
+
+def moments(meaning: Meaning) -> tuple[Moment, ...]:
+    """Return what happened in the order of time, with the changes of the status that a meaning leaves out."""
+    told = {(each.after, each.before) for each in meaning.moments if each.what.startswith("it was ")}
+    presses = [
+        Moment(each.version.after, each.version.before, _PRESSES.get(each.version.status, each.words))
+        for each in steps(meaning)
+        if each.kind == "status" and (each.version.after, each.version.before) not in told
+    ]
+    return tuple(sorted((*presses, *meaning.moments), key=lambda each: (each.before, each.after)))
 
 
 def _kind(event: Event, counts: set[tuple[datetime, datetime]]) -> Kind:  # noqa: PLR0911 - one return per kind
@@ -77,7 +105,7 @@ def _kind(event: Event, counts: set[tuple[datetime, datetime]]) -> Kind:  # noqa
         return "touched"
     was, now = event.was, event.now
     anew = (was.to_send, was.ceiling, was.started_at) != (now.to_send, now.ceiling, now.started_at)
-    return "counted-anew" if anew else "beat"
+    return "picked-up" if anew else "beat"
 
 
 def _words(event: Event, kind: Kind) -> str:
@@ -93,7 +121,7 @@ def _words(event: Event, kind: Kind) -> str:
         "batch": f"a batch up to id {now.cursor:,}",
         "flush": f"{event.counted:,} sent",
         "touched": "edited, or a press that changed nothing",
-        "counted-anew": "taken up: its people counted anew",
+        "picked-up": "taken up by a process",
         "beat": "a heartbeat",
     }
     return words[kind]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STARTUP = 0.15
 """Seconds that a process needs before its clock of scans runs."""
+FIRST_XMIN = 700
 
 
 class NotingServer(Server):
@@ -81,7 +82,7 @@ class Log:
                 row.max_subscriber_id,
                 None if row.started_at is None else moment(row.started_at),
                 None if row.updated_at is None else moment(row.updated_at),
-                str(len(self.versions) + 700),
+                str(len(self.versions) + FIRST_XMIN),
                 source="log",
                 place=len(self.versions) * 100,
             )
