@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from listmonk_doctor.demo.postgres import Server
     from listmonk_doctor.demo.recording import Recording
     from listmonk_doctor.repair.plan import Diagnosis
+    from listmonk_doctor.timeline.model import Timeline
 
 ASLEEP: Final = ("seed-v6.2.0",)
 """Killed in the last batch under a window that may sleep: the new process just ends, as the old one might have."""
@@ -45,8 +46,19 @@ def server() -> Iterator[Server]:
         yield server
 
 
-def hold(server: Server, name: str) -> dict[int, Diagnosis]:
-    """Replay a recording, diagnose it with what the log tells, and hold all of it against the truth."""
+def late(timeline: Timeline, part: float) -> Timeline:
+    """Return what a log tells that has lost the first part of the versions."""
+    first = int(part * len(timeline.versions))
+    kept = timeline.versions[first:]
+    kept = (replace(kept[0], linked=False), *kept[1:]) if first else kept
+    return replace(timeline, began=kept[0].before, versions=kept)
+
+
+def hold(server: Server, name: str, part: float = 0.0) -> dict[int, Diagnosis]:
+    """Replay a recording, diagnose it with what the log tells, and hold all of it against the truth.
+
+    The log has lost the first `part` (0 to 1) of the writes.
+    """
     recording = open_recording(name)
     ids = [int(campaign) for campaign in recording.incident["campaigns"]]
     with psycopg.connect(server.dsn(), autocommit=True) as admin:
@@ -57,7 +69,7 @@ def hold(server: Server, name: str) -> dict[int, Diagnosis]:
         written = Written(conn, recording, loaded.shift)
         with snapshot(conn, schema="public", timeout=60.0) as cur:
             log = read_logs(cur, ServerShelf(cur), ids)
-            timelines = {each: written.dated(log.timelines[each]) for each in ids if each in log.timelines}
+            timelines = {each: late(written.dated(log.timelines[each]), part) for each in ids if each in log.timelines}
             heard = {each: Heard(read_meaning(told), "the log") for each, told in timelines.items()}
             said = diagnose_in(cur, ids, server=server_of(recording), recordings=heard)
         for campaign, diagnosis in said.items():
@@ -98,3 +110,12 @@ def test_what_is_said_with_a_log_is_true(server: Server, name: str) -> None:
         for each in said.values():
             recorded = each.examination.recorded
             assert recorded is None or not [hole for hole in recorded.holes if hole.certain]
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
+@pytest.mark.parametrize("name", sorted(KILLED))
+def test_what_is_said_with_a_log_that_begins_late_is_true(server: Server, name: str, part: float) -> None:
+    """Whatever the log has lost of the beginning, nothing false is said."""
+    recorded = hold(server, name, part)[2].examination.recorded
+    assert recorded is not None
+    assert not recorded.complete

@@ -44,7 +44,8 @@ class Both(Watched):
         self.writes = len(self.log.versions) - 1 + FIRST_XMIN
 
     def act(self, action: str) -> None:
-        """Press a button or pull a plug."""
+        """Press a button or pull a plug, a little after the last look."""
+        self.sender.run(0.002)
         if action == "kill":
             self.log.kill()
         elif action == "boot":

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from listmonk_doctor.timeline.model import Gap, RowVersion, Timeline
 
+_MOMENT: Final = timedelta(microseconds=1)
 _SLACK: Final = timedelta(seconds=1)
 """By how much a commit's own time and the moment at which it could be seen may differ."""
 
@@ -76,13 +77,15 @@ def _in_order(
     recorded: Sequence[RowVersion], logged: Sequence[RowVersion], told: dict[str, RowVersion]
 ) -> list[RowVersion]:
     """Return the log's versions, and those of the recording that the log lacks, by time."""
-    rest = []
-    for version in recorded:
+    rest, behind = [], None
+    for version in reversed(recorded):
         same = told.get(version.xmin)
-        if same is None:
-            rest.append(version)
+        if same is None:  # a commit is dated a little before it can be seen: a look may just not have seen the next
+            at = version.before if behind is None else min(version.before, behind.before - _MOMENT)
+            rest.append(replace(version, after=min(version.after, at), before=at))
         elif _row(same) != _row(version) or not _at_its_time(same, version):
             raise _contradicted()
+        behind = same or behind
     found = sorted((*logged, *rest), key=lambda each: (each.before, each.source != "recording"))
     if [each for each in found if each.source != "recording"] != list(logged):
         raise _contradicted()  # the log's own order is by place
