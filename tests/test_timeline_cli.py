@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import time
 from contextlib import closing
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -326,6 +327,27 @@ def test_a_log_that_cannot_be_used_never_stops_examine(world: World, monkeypatch
         said = document(world.dsn, "examine", "2", "--no-look")
         assert said["recorded"] is None
         assert [each for each in said["unknowable"] if "The log could not be" in each and words in each]
+
+
+def test_a_log_without_todays_row_is_not_believed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the row as it is now is not in it, nothing was held to what SELECT gives: the row alone speaks."""
+    from listmonk_doctor.timeline.wal import history
+
+    real = history.read_logs
+
+    def behind(*said: Any, **more: Any) -> history.Log:
+        log = real(*said, **more)
+        lost = {
+            each: replace(of, versions=(*of.versions[:-2], replace(of.versions[-2], until=of.versions[-2].before)))
+            for each, of in log.timelines.items()
+        }
+        return replace(log, timelines=lost)
+
+    assert document(world.dsn, "examine", "2", "--no-look")["recorded"] is not None
+    monkeypatch.setattr(history, "read_logs", behind)
+    said = document(world.dsn, "examine", "2", "--no-look")
+    assert said["recorded"] is None
+    assert any("nothing shows that it is read rightly" in each for each in said["unknowable"])
 
 
 def test_wrong_words_are_one_sentence(world: World, tmp_path: Path) -> None:

@@ -23,6 +23,10 @@ AUTO, OFF = "auto", "off"
 LOG: Final = "the log"
 SECONDS: Final = 15.0
 """How long the log may be read for a command that is about something else."""
+UNTESTED: Final = (
+    "The log could not be used: the row as it is now is not in what is left of it, so nothing shows that it is read "
+    "rightly."
+)
 _SETTLED: Final = ("complete", "not-started", "cancelled")
 
 
@@ -66,7 +70,9 @@ class Evidence:
         except Exception as error:  # noqa: BLE001 - a bug of the decoder is no reason to say nothing at all
             self.because[0] = f"The log could not be read ({type(error).__name__})."
         else:
-            self.logged = {each: of for each, of in log.timelines.items() if _moves(of)}
+            moving = {each: of for each, of in log.timelines.items() if _moves(of)}
+            self.logged = {each: of for each, of in moving.items() if _tested(of)}
+            self.because |= dict.fromkeys(moving.keys() - self.logged.keys(), UNTESTED)
             self.left = dict(log.reach.left_seconds)
 
     def heard(self, cursor: Cursor, campaign_ids: Sequence[int], *, log: bool = True) -> dict[int, Heard] | None:
@@ -125,6 +131,11 @@ class Evidence:
         command = f"listmonk-doctor timeline {campaign} --save FILE{again}"
         advice = f"The log still holds how it happened; save it first: `{command}` ({lasts(self.left.get(campaign))})."
         return replace(said, advice=(advice, *said.advice))
+
+
+def _tested(timeline: Timeline) -> bool:
+    """Tell whether the row as it is now is in the log, so that what was read of it was held to what SELECT gives."""
+    return timeline.last.until >= timeline.ended
 
 
 def _moves(timeline: Timeline) -> bool:
