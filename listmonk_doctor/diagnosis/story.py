@@ -35,7 +35,7 @@ def _happened(figures: Figures, verdict: Verdict) -> Sentences:
                 else "hardly the last id that was mailed, but a count written over it (M2)."
             )
         )
-    elif verdict == "incomplete" and figures.left_above:
+    elif verdict == "incomplete" and figures.left_above and not _seen_overwritten(figures):
         said.append(
             f"It was called finished although {_people(figures.left_above)} are left above the cursor "
             f"(id {campaign.cursor:,})."
@@ -48,6 +48,12 @@ def _happened(figures: Figures, verdict: Verdict) -> Sentences:
     if campaign.deleted_lists:
         said.append(f"{len(campaign.deleted_lists)} of its lists was deleted after it was made.")
     return tuple(said)
+
+
+def _seen_overwritten(figures: Figures) -> bool:
+    """Tell whether a recording or the log saw a count written over the cursor, which says nothing of people then."""
+    seen = figures.recorded.meaning.overwrites if figures.recorded is not None else ()
+    return bool(seen) and seen[-1].became == figures.campaign.cursor
 
 
 def _known(figures: Figures, books: Account, verdict: Verdict) -> Sentences:

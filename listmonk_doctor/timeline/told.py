@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from listmonk_doctor.timeline.beats import whole
 from listmonk_doctor.timeline.events import STOPPED, Event
 from listmonk_doctor.timeline.meaning import Moment
 
@@ -19,6 +19,7 @@ Kind = Literal[
     "first",
     "unseen",
     "overwritten",
+    "closing",
     "closed",
     "status",
     "edited",
@@ -59,8 +60,12 @@ def steps(meaning: Meaning) -> tuple[Step, ...]:
     counts = {(each.after, each.before) for each in meaning.overwrites}
     births = {_born(each, versions) for each in meaning.lives if each.end == "died"}
     found = [Step(versions[0], "first", "the first that is known")]
-    for was, now in pairwise(versions):
-        event = Event(was, now)
+    kept, was = {each.xmin for each in whole(versions)}, versions[0]
+    for now in versions[1:]:
+        if now.xmin not in kept:  # listmonk writes a run's end in two steps
+            found.append(Step(now, "closing", "sending ends: count and cursor, the status next"))
+            continue
+        event, was = Event(was, now), now
         kind = _kind(event, counts)
         if kind == "beat" and now.xmin in births:
             kind = "picked-up"
@@ -114,6 +119,7 @@ def _words(event: Event, kind: Kind) -> str:
     words: dict[Kind, str] = {
         "unseen": "nobody looked before it" if now.linked else "versions are missing before it",
         "overwritten": f"the count `to_send` written over the cursor {event.was.cursor:,} (M2)",
+        "closing": ended,
         "closed": ended,
         "status": f"{event.was.status} became {now.status}{_besides(event)}",
         "edited": "edited: the counter or the cursor went back",

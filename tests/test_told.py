@@ -1,0 +1,52 @@
+"""What the versions of a timeline are told as: one write of listmonk's, one thing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from listmonk_doctor.timeline.lives import read_meaning
+from listmonk_doctor.timeline.model import Pace, RowVersion, Timeline
+from listmonk_doctor.timeline.told import steps
+
+START = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
+TO_SEND, LAST = 400, 402
+
+
+def version(seconds: float, status: str, sent: int, cursor: int, updated: float) -> RowVersion:
+    """Return a version that the log dates."""
+    at, touched = START + timedelta(seconds=seconds), START + timedelta(seconds=updated)
+    row = (status, sent, TO_SEND, cursor, LAST, START, touched)
+    return RowVersion(at, at, at, *row, f"{seconds:.3f}", "log", round(seconds * 1000))
+
+
+def told(*versions: RowVersion) -> list[tuple[str, str]]:
+    """Return the kinds and words of a log's versions, sent by 4.1.0."""
+    pace = Pace(START, 500, 5, 4, 0, 0.0, "v4.1.0")
+    line = Timeline(1, "u", "n", versions[0].before, versions[-1].before, versions, (), (pace,))
+    return [(each.kind, each.words) for each in steps(read_meaning(line))]
+
+
+def test_an_end_in_two_writes_is_one_end() -> None:
+    """Listmonk writes count and cursor first and the status next: the first is on its way, the second is the end."""
+    end = told(
+        version(0.0, "running", 0, 0, 0.0),
+        version(0.01, "running", 0, LAST, 0.01),
+        version(5.0, "running", 100, LAST, 0.01),
+        version(7.0, "running", TO_SEND, LAST, 7.0),
+        version(7.001, "finished", TO_SEND, LAST, 7.001),
+    )
+    assert [kind for kind, _ in end] == ["first", "batch", "flush", "closing", "closed"]
+
+
+def test_an_overwritten_cursor_is_named_by_the_id_that_was_lost() -> None:
+    """A run that sent nothing writes the count over the cursor, and then finishes: nobody edited the row."""
+    *_, way, end = told(
+        version(0.0, "running", 0, 0, 0.0),
+        version(0.01, "running", 0, LAST, 0.01),
+        version(5.0, "running", 84, LAST, 0.01),
+        version(21.3, "running", 84, LAST, 0.01),
+        version(21.304, "running", 84, TO_SEND, 21.304),
+        version(21.305, "finished", 84, TO_SEND, 21.305),
+    )
+    assert way[0] == "closing"
+    assert end == ("overwritten", f"the count `to_send` written over the cursor {LAST} (M2)")
