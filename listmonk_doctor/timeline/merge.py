@@ -24,7 +24,7 @@ def merge(recorded: Timeline | None, logged: Timeline | None) -> Timeline:
     """Return one timeline of both: versions by their `xmin`, the log's moments where it has them.
 
     Sessions and settings of the recording stay, beside the log's settings. A gap of the recording goes where the log
-    tells every version in it; and where the log lost versions, the recording's looks bound them. Raises RefusedError
+    tells every version in it; a log that lost versions in between is left out. Raises RefusedError
     where the two contradict each other, ValueError where there is nothing, or two campaigns.
     """
     if recorded is None or logged is None:
@@ -34,6 +34,8 @@ def merge(recorded: Timeline | None, logged: Timeline | None) -> Timeline:
         return only
     if recorded.campaign_uuid != logged.campaign_uuid:
         raise ValueError("two campaigns")
+    if not all(version.linked for version in logged.versions[1:]):
+        return recorded  # versions were lost between: what both together would say there is not proved
     versions = _versions(recorded.versions, logged.versions)
     gaps = [gap for gap in recorded.gaps if not _covered(gap, logged)]
     gaps += [gap for gap in logged.gaps if gap not in gaps]
