@@ -101,13 +101,16 @@ class Evidence:
 
         if logged is not None:
             try:
-                meaning = read_meaning(merge(file, logged))
+                both = merge(file, logged)
+                meaning = read_meaning(both)
                 wrong = misfit(row, now, meaning)
             except DoctorError as error:
                 wrong = f"{error.message[:1].lower()}{error.message[1:].rstrip('.')}"
             except Exception as error:  # noqa: BLE001 - as above: the row alone says enough to go on
                 wrong = f"it cannot be made sense of ({type(error).__name__})"
             if not wrong:
+                if both is file:  # the log lost versions in between
+                    return Heard(meaning, str(self.recorded))
                 return Heard(meaning, f"{self.recorded} and {LOG}" if file is not None else LOG)
             self.because[row.id] = f"The log could not be used: {wrong}."
         return Heard(read_meaning(file), str(self.recorded)) if file is not None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from listmonk_doctor.timeline.events import STOPPED
 from listmonk_doctor.timeline.meaning import Fetch, Life
 
 if TYPE_CHECKING:
@@ -54,5 +55,6 @@ def truncated(version: RowVersion) -> Building:
         sent_first=version.sent,
         sent_last=version.sent,
         to_send=version.to_send,
+        stopped=version.status in STOPPED,
         high=version.cursor,
     )

@@ -24,8 +24,9 @@ def merge(recorded: Timeline | None, logged: Timeline | None) -> Timeline:
     """Return one timeline of both: versions by their `xmin`, the log's moments where it has them.
 
     Sessions and settings of the recording stay, beside the log's settings. A gap of the recording goes where the log
-    tells every version in it; a log that lost versions in between is left out. Raises RefusedError
-    where the two contradict each other, ValueError where there is nothing, or two campaigns.
+    tells every version in it. Of a log that lost versions in between nothing is taken: the recording itself is
+    returned. Raises RefusedError where the two contradict each other, ValueError where there is nothing, or two
+    campaigns.
     """
     if recorded is None or logged is None:
         only = recorded or logged
@@ -34,9 +35,9 @@ def merge(recorded: Timeline | None, logged: Timeline | None) -> Timeline:
         return only
     if recorded.campaign_uuid != logged.campaign_uuid:
         raise ValueError("two campaigns")
+    versions = _versions(recorded.versions, logged.versions)
     if not all(version.linked for version in logged.versions[1:]):
         return recorded  # versions were lost between: what both together would say there is not proved
-    versions = _versions(recorded.versions, logged.versions)
     gaps = [gap for gap in recorded.gaps if not _covered(gap, logged)]
     gaps += [gap for gap in logged.gaps if gap not in gaps]
     known = {replace(pace, at=logged.began) for pace in recorded.paces}
@@ -110,12 +111,8 @@ def _row(version: RowVersion) -> tuple[object, ...]:
 
 
 def _covered(gap: Gap, logged: Timeline) -> bool:
-    """Tell whether the log tells every version that was written in a gap."""
-    if not logged.began <= gap.start or gap.end > logged.ended:
-        return False
-    inside = [each for each in logged.versions if gap.start < each.before <= gap.end]
-    behind = [each for each in logged.versions if each.before > gap.end]
-    return all(each.linked for each in (*inside, *behind[:1]))
+    """Tell whether the log, which lost no version, reaches over a gap."""
+    return logged.began <= gap.start and gap.end <= logged.ended
 
 
 def _contradicted() -> RefusedError:
