@@ -20,7 +20,7 @@ from listmonk_doctor.diagnosis.recorded_story import recorded_causes
 from listmonk_doctor.timeline.lives import read_meaning
 from tests.engine_model import Sender, Settings
 from tests.support.logging_model import FIRST_XMIN, Log, moment
-from tests.test_recorded_histories import FIXED, HISTORIES, PLAYED, Watched
+from tests.test_recorded_histories import FIXED, HISTORIES, Watched, a_sender
 
 if TYPE_CHECKING:
     from listmonk_doctor.diagnosis.recorded import Recorded
@@ -70,21 +70,7 @@ class Logged:
 @st.composite
 def logged(draw: st.DrawFn) -> Logged:
     """Make a history: an audience, settings, and up to eight buttons and plugs."""
-    version = draw(st.sampled_from(PLAYED))
-    people = draw(st.integers(1, 600))
-    step = draw(st.integers(1, 3))
-    ids = [50 + index * step for index in range(people)]
-    settings = Settings(
-        batch_size=draw(st.sampled_from([5, 20, 50, 100, 250])),
-        concurrency=draw(st.integers(1, 6)),
-        message_rate=draw(st.integers(1, 8)),
-        window=(window := draw(st.integers(0, 2)) == 0),
-        window_rate=draw(st.integers(5, 100)) if window else 0,
-        window_seconds=draw(st.integers(2, 30)) if window else 0.0,
-    )
-    refusing = draw(st.integers(0, 3)) == 0
-    fails = frozenset(draw(st.lists(st.sampled_from(ids), max_size=40))) if refusing else frozenset()
-    sender = Sender(version, ids, settings, fails=fails, seed=draw(st.integers(0, 9)), races=draw(st.booleans()))
+    sender = a_sender(draw)
     one = Logged(sender)
     sender.run(draw(st.floats(0.5, 6)))
     one.act("start")

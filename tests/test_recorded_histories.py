@@ -169,9 +169,8 @@ def moment(seconds: float) -> datetime:
     return BEGINNING + timedelta(seconds=seconds)
 
 
-@st.composite
-def watched(draw: st.DrawFn) -> Watched:
-    """Make a history: an audience, settings, up to eight buttons and plugs, and looks that may be missing."""
+def a_sender(draw: st.DrawFn) -> Sender:
+    """Make a sender: a version, an audience, settings, and whom the relay refuses."""
     version = draw(st.sampled_from(PLAYED))
     people = draw(st.integers(1, 600))
     step = draw(st.integers(1, 3))
@@ -186,7 +185,13 @@ def watched(draw: st.DrawFn) -> Watched:
     )
     refusing = draw(st.integers(0, 3)) == 0
     fails = frozenset(draw(st.lists(st.sampled_from(ids), max_size=40))) if refusing else frozenset()
-    sender = Sender(version, ids, settings, fails=fails, seed=draw(st.integers(0, 9)), races=draw(st.booleans()))
+    return Sender(version, ids, settings, fails=fails, seed=draw(st.integers(0, 9)), races=draw(st.booleans()))
+
+
+@st.composite
+def watched(draw: st.DrawFn) -> Watched:
+    """Make a history: an audience, settings, up to eight buttons and plugs, and looks that may be missing."""
+    sender = a_sender(draw)
     stretches = draw(st.lists(st.tuples(st.integers(1, 120), st.integers(1, 15)), max_size=3))
     blind = frozenset(number for start, length in stretches for number in range(start, start + length))
     one = Watched(sender, blind, draw(st.sampled_from([0.0, 0.03, 0.2])), named=draw(st.booleans()))

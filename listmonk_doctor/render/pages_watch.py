@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from listmonk_doctor.diagnosis.eta import duration
 from listmonk_doctor.diagnosis.report import Range
-from listmonk_doctor.listmonk.versions import SCAN_SECONDS
+from listmonk_doctor.diagnosis.watching import SILENT
 from listmonk_doctor.render import document as doc
 from listmonk_doctor.render.pages_examine import NAME_WIDTH
 from listmonk_doctor.render.text import clean, counted, number, shorten
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from listmonk_doctor.diagnosis.watching import Alarm, Watch
-
-
-SILENT: Final = 3 * SCAN_SECONDS
-"""Seconds without a write after which no end is reckoned any more: nobody seems to be sending."""
 
 
 class Ends(NamedTuple):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NOISE: Final = 0.06
 """Seconds by which a beat may be off its rhythm; a process needs longer than that to start."""
 SILENT: Final = 5.5
-"""Seconds from which on a silence is a death, where the rhythm has changed behind it."""
+"""Seconds of silence that an open pipe does not leave while no scan is held up: a period and a half second."""
 OWN: Final = 12
 """Scans of the old process that a new rhythm is held against."""
 DRIFT: Final = 600.0

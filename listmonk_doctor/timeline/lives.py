@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.listmonk.versions import SCAN_SECONDS, behaves, parse
-from listmonk_doctor.timeline.beats import Rhythm, may_sleep, whole, worse
+from listmonk_doctor.timeline.beats import SILENT, Rhythm, may_sleep, whole, worse
 from listmonk_doctor.timeline.building import Building, truncated
 from listmonk_doctor.timeline.events import STOPPED, Event
 from listmonk_doctor.timeline.meaning import Fetch, Life, Meaning, Moment, Overwrite, Unseen
@@ -26,12 +26,10 @@ if TYPE_CHECKING:
 
 SPEAKS: Final = 1.5
 """Seconds: a fetch that begins later than this behind a write is not the first of a pipe that this write opened."""
-SURELY: Final = 5.5
-"""Seconds of silence that an open pipe does not leave while no scan is held up: a period and a half second."""
 TOGETHER: Final = 1.5
 """Seconds for which two servers must be seen: the sessions of one that has just ended may still be there."""
 _PERIOD: Final = timedelta(seconds=SCAN_SECONDS)
-_AFTER_BEAT: Final = timedelta(seconds=SURELY)
+_AFTER_BEAT: Final = timedelta(seconds=SILENT)
 
 
 class Reader:
@@ -108,7 +106,7 @@ class Reader:
     def _still_open(self, life: Building) -> Life:
         """Return the life that was there at the end; `died_by` is set where it would have beaten since, and did not."""
         after, before = self.writes[-1]
-        silent = (self.timeline.ended - before).total_seconds() > SURELY
+        silent = (self.timeline.ended - before).total_seconds() > SILENT
         by = before + _AFTER_BEAT if silent and self._clear(after, self.timeline.ended) else None
         return life.done("open", before, died_after=after, died_by=by)
 
@@ -258,7 +256,7 @@ class Reader:
             if later.may_close and (later.closes or later.counted):
                 break
         silent = (new[0] - old[1]).total_seconds()
-        return "died" if silent > SURELY and self._clear(old[0], new[1]) else "perhaps"
+        return "died" if silent > SILENT and self._clear(old[0], new[1]) else "perhaps"
 
     def _alive(self, old: datetime, new: datetime) -> bool:
         """Tell whether one of listmonk's sessions was at work before and, past what a dead one leaves, behind it."""

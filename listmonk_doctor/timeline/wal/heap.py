@@ -23,7 +23,7 @@ _ANY: Final = -1
 _LAYOUT: Final = 4
 _NORMAL: Final = 1
 
-type_place = tuple[int, int]
+Spot = tuple[int, int]
 
 
 @dataclass(eq=False, slots=True)
@@ -36,7 +36,7 @@ class Version:
     """
 
     xmin: int
-    spot: type_place
+    spot: Spot
     record: int | None = None
     attributes: int = 0
     flags: int = 0
@@ -61,7 +61,7 @@ class Version:
         self.xmin = other.xmin
 
 
-def _on_page(raw: bytes, spot: type_place) -> Version:
+def _on_page(raw: bytes, spot: Spot) -> Version:
     (xmin,) = struct.unpack_from("<I", raw)
     attributes, flags, head = struct.unpack_from("<HHB", raw, 18)
     if not HEADER <= head <= len(raw):
@@ -96,7 +96,7 @@ class Heap:
         """Begin with nothing known; `locator` is the file's tablespace, database and number, as the log holds them."""
         self.locator = locator
         self.made: list[Version] = []
-        self._at: dict[type_place, Version] = {}
+        self._at: dict[Spot, Version] = {}
 
     def forget(self) -> None:
         """Begin anew behind a gap in the log: what stands on the pages is not known any more."""
@@ -207,7 +207,7 @@ class Heap:
                 changed = _share(each) or changed
 
 
-def _from_data(raw: bytes, flags: int, record: Record, spot: type_place, old: Version | None) -> Version:
+def _from_data(raw: bytes, flags: int, record: Record, spot: Spot, old: Version | None) -> Version:
     """Return the version that a record's data describes, perhaps with both ends taken from the old version."""
     at, prefix, suffix = 0, 0, 0
     if flags & _PREFIX:
