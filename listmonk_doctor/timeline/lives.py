@@ -204,6 +204,7 @@ class Reader:
         life, (after, before) = self.life, self.writes[-2 if self.opened else -1]
         if life is None:
             return
+        certain = certain and (event.alone or not life.stopped)  # looks do not see a stopped pipe's silent end
         by = min(died_by, event.before)
         if self.opened:  # the last write was the new process's already
             by, self.opened = min(by, self.writes[-1][1] - _PERIOD), False
