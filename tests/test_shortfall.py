@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from pyroaring import BitMap
 
-from listmonk_doctor.diagnosis.account import settled
+from listmonk_doctor.diagnosis.account import bounds, settled
 from listmonk_doctor.diagnosis.candidates import PROOFS_NEEDED, candidates
 from listmonk_doctor.diagnosis.figures import Figures
 from listmonk_doctor.diagnosis.groups import group
@@ -17,6 +18,7 @@ from listmonk_doctor.listmonk.versions import parse
 
 START = datetime(2030, 6, 1, 12, tzinfo=UTC)
 END = START + timedelta(minutes=1)
+BOTH = ("v3.0.0", "v6.2.0")
 
 
 def figures(*, dated: bool) -> Figures:
@@ -91,3 +93,16 @@ def test_two_proofs_narrow_nothing() -> None:
     """A forwarded mail and a test send that was opened late may both be false."""
     assert PROOFS_NEEDED == 3
     assert candidates(stopped({480, 490}), 100) == candidates(stopped(set()), 100)
+
+
+def test_second_copies_may_stand_for_people_who_were_lost() -> None:
+    """Where a campaign may have started over, agreeing figures prove nobody; where it cannot have, they bound it."""
+    row = replace(figures(dated=False).campaign, to_send=100)
+    slow = {version: Settings(versions=((parse(version), None),), concurrency=2, message_rate=1) for version in BOTH}
+    may, cannot = (replace(figures(dated=False), campaign=row, settings=slow[version]) for version in BOTH)
+    assert settled(may)
+    assert settled(cannot)
+    assert bounds(may).mailed.low == 0
+    assert bounds(may).unmailed == 100
+    assert bounds(cannot).mailed.low >= 80
+    assert bounds(cannot).unmailed <= 20

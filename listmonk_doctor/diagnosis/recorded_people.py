@@ -175,13 +175,12 @@ class _Reading:
                 found |= between(self.members, each.was, each.became)
         for life in self.meaning.lives:
             end = life.high if life.closed_at is None else life.closed_at
-            found |= between(self.members, end, self._noise(life, end))
+            found |= between(self.members, end, self._noise(end))
         return found
 
-    def _noise(self, life: Life, closed_at: int) -> int:
-        """Return the id up to which people above a clean-up's cursor may have been mailed: some workers are late."""
-        late = self.workers if life.counted else self.rate + self.workers
-        return at_rank(self.most, count_upto(self.most, closed_at) + late)
+    def _noise(self, closed_at: int) -> int:
+        """Return up to whom people above a clean-up's cursor may have been mailed: late, or behind some refused."""
+        return at_rank(self.most, count_upto(self.most, closed_at) + self.rate + self.workers)
 
     # -- one life ------------------------------------------------------------------------------------------------
 
@@ -209,7 +208,7 @@ class _Reading:
             below = between(self.most, life.low, end)
             upper = at_rank(below, len(below) - self.rate - self.workers)
         skips = life.stopped and not (life.begun and not life.mixed and self._loses(life))
-        left = between(fetched, self._noise(life, end), life.high) if skips else self.nobody
+        left = between(fetched, self._noise(end), life.high) if skips else self.nobody
         return _Reach(fetched, between(fetched, life.low, upper), left)
 
     def _short(self, life: Life, upto: int) -> int:
@@ -257,13 +256,16 @@ class _Reading:
         the counter, or be younger than the next scan.
         """
         most = self.queue + self.rate + self.workers
+        # What was counted of a life whose beginning is not known may be people from before it.
+        earlier = 0 if life.begun else most + self.workers + int(SCAN_SECONDS) * self.rate
         if fetch.sent is None:
             end = life.died_by or life.last_write
             uncounted = [each for each in life.fetches if each.sent is None]
             fresh = all((end - each.since).total_seconds() <= SCAN_SECONDS + 1 for each in uncounted)
             return most if fresh and not life.stopped and not self._loses(life) else None
-        short = passed - self.queue - self.workers - (fetch.sent - life.sent_first)
-        return most + max(0, short) - (life.sent_last - fetch.sent)
+        counted = max(0, fetch.sent - life.sent_first - earlier)
+        short = passed - self.queue - self.workers - counted
+        return most + max(0, short) - (life.sent_last - fetch.sent if life.begun else 0)
 
     def _left_from(self, life: Life, died_by: datetime | None) -> int:
         """Return the id from which on nobody can have been taken before the death, at the workers' full rate."""

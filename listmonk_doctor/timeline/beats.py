@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
 from listmonk_doctor.listmonk.versions import SCAN_SECONDS
-from listmonk_doctor.timeline.events import Event
+from listmonk_doctor.timeline.events import STOPPED, Event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,8 +180,11 @@ class Rhythm:
         if not sure:
             return "perhaps"
         after = self.events[index + 1] if index + 1 < len(self.events) else None
+        paused = self.events[index].now.status in STOPPED
         if pipe.counted and after is not None and after.alone and after.overwrites:
-            return "died"  # whoever sent something writes no count over the cursor (M2): another pipe was opened
+            # Whoever sent something writes no count over the cursor (M2): another pipe was opened. A paused one may
+            # have ended in silence, and a database that stood still have made this late.
+            return "perhaps" if paused else "died"
         steady = any(_in_step(each, last[0]) for each in own[:-1])
         # A scan that counts a large audience is itself late: the two behind it have the rhythm.
         rhythm = next((two for one, two in pairwise([at, *behind]) if _beats(one, two)), None)

@@ -28,6 +28,8 @@ class Building:
     mixed: bool = False
     stopped: bool = False
     high: int = 0
+    written: bool = False
+    """Whether it was seen to write, so that it surely was there."""
 
     def done(self, end: End, last_write: datetime, **more: object) -> Life:
         """Return it as a life that ended so; `more` are fields of it."""

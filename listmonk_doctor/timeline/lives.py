@@ -63,6 +63,8 @@ class Reader:
             if self.life is not None:
                 self.broken = worse(self.broken, self.rhythm.breaks.get(index))
             self._step(index, event)
+            if event.written and self.life is not None:
+                self.life.written |= not event.hidden
             if event.written or event.hidden:
                 dated = event.moved and not event.counted and not event.hidden
                 self.writes.append((event.after, event.latest if dated else event.before))
@@ -204,7 +206,8 @@ class Reader:
         life, (after, before) = self.life, self.writes[-2 if self.opened else -1]
         if life is None:
             return
-        certain = certain and (event.alone or not life.stopped)  # looks do not see a stopped pipe's silent end
+        # Looks do not see a stopped pipe's silent end; and of what never wrote it is not known that it was there.
+        certain = certain and (event.alone or not life.stopped) and (life.begun or life.written)
         by = min(died_by, event.before)
         if self.opened:  # the last write was the new process's already
             by, self.opened = min(by, self.writes[-1][1] - _PERIOD), False
