@@ -30,6 +30,8 @@ class Building:
     high: int = 0
     written: bool = False
     """Whether it was seen to write, so that it surely was there."""
+    silent: bool = False
+    """Whether it was stopped and has not counted anything since: it may have ended with nothing to write."""
 
     def done(self, end: End, last_write: datetime, **more: object) -> Life:
         """Return it as a life that ended so; `more` are fields of it."""
@@ -58,5 +60,6 @@ def truncated(version: RowVersion) -> Building:
         sent_last=version.sent,
         to_send=version.to_send,
         stopped=version.status in STOPPED,
+        silent=version.status in STOPPED,
         high=version.cursor,
     )

@@ -89,6 +89,8 @@ class Reader:
             self.broken = None
         else:
             self.life.stopped |= event.now.status in STOPPED
+            going = event.counted > 0 and event.was.status == event.now.status == "running"
+            self.life.silent = event.now.status in STOPPED or (self.life.silent and not going)
             self.life.to_send = max(self.life.to_send, event.now.to_send)
         if event.hidden:
             self._hidden(event)
@@ -206,8 +208,10 @@ class Reader:
         life, (after, before) = self.life, self.writes[-2 if self.opened else -1]
         if life is None:
             return
-        # Looks do not see a stopped pipe's silent end; and of what never wrote it is not known that it was there.
-        certain = certain and (event.alone or not life.stopped) and (life.begun or life.written)
+        # Looks do not see a stopped pipe's end where it owed no count, and had nothing to write; and of what never
+        # wrote it is not known that it was there.
+        silent = life.silent and not event.alone and not any(fetch.sent is None for fetch in life.fetches)
+        certain = certain and not silent and (life.begun or life.written)
         by = min(died_by, event.before)
         if self.opened:  # the last write was the new process's already
             by, self.opened = min(by, self.writes[-1][1] - _PERIOD), False
