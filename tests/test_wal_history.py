@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -173,7 +174,7 @@ def test_the_history_goes_on_over_a_crash_of_the_server() -> None:
             os.kill(doomed.info.backend_pid, signal.SIGKILL)
             with pytest.raises(psycopg.OperationalError):
                 doomed.execute("SELECT 1")
-        witness.conn = again(server, conn.info.dbname)
+        witness.conn = again(server, conn)
         with witness.conn:
             for _ in range(5):
                 witness.run(WRITE.format("sent = sent + 1"), campaign=campaign)
@@ -182,12 +183,16 @@ def test_the_history_goes_on_over_a_crash_of_the_server() -> None:
         witness.assert_told(log, campaign)
 
 
-def again(server: Server, database: str) -> Connection[Any]:
-    """Return a connection as soon as the server takes one."""
+def again(server: Server, old: Connection[Any]) -> Connection[Any]:
+    """Return a connection as soon as the server takes one, once it has ended the `old` one, as it does all of them."""
     deadline = time.monotonic() + 30
+    with contextlib.suppress(psycopg.OperationalError):
+        while time.monotonic() < deadline:
+            old.execute("SELECT 1")
+            time.sleep(0.05)
     while True:
         try:
-            return psycopg.connect(server.dsn(database), autocommit=True)
+            return psycopg.connect(server.dsn(old.info.dbname), autocommit=True)
         except psycopg.OperationalError:
             if time.monotonic() > deadline:
                 raise
