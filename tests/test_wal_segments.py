@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from psycopg import Connection, Cursor
 
     from listmonk_doctor.demo.postgres import Server
+    from listmonk_doctor.timeline.wal.history import Log
 
 
 @pytest.fixture(scope="module")
@@ -309,18 +310,21 @@ def test_reading_while_the_server_writes(conn: Connection[Any], shipped: Server)
     stop = threading.Event()
 
     def write() -> None:
-        steps = itertools.cycle(
-            [*[WRITE.format("sent = sent + 1")] * 15, "SELECT pg_switch_wal()", "CHECKPOINT", "SELECT pg_sleep(0.2)"]
-        )
-        while not stop.is_set():
-            witness.run(next(steps), campaign=campaign)
+        update = WRITE.format("sent = sent + 1")
+        # A checkpoint may take away the segment with the row of now: it waits with another row in the next one.
+        steps = [*[update] * 8, "SELECT pg_switch_wal()", "CHECKPOINT", *[update] * 7, "SELECT pg_sleep(0.2)"]
+        for step in itertools.cycle(steps):
+            if stop.is_set():
+                break
+            witness.run(step, campaign=campaign)
 
-    logs = []
+    logs: list[Log] = []
     writer = threading.Thread(target=write)
     writer.start()
     try:
         with psycopg.connect(shipped.dsn(conn.info.dbname), autocommit=True) as other:
-            logs = [read(other, [campaign]) for _ in range(12)]
+            while len(logs) < 12 or len(witness.rows[campaign]) < 60:
+                logs.append(read(other, [campaign]))
     finally:
         stop.set()
         writer.join()
@@ -332,7 +336,8 @@ def test_reading_while_the_server_writes(conn: Connection[Any], shipped: Server)
             continue
         mine = [told(version) for version in log.timelines[campaign].versions]
         last = rows.index(mine[-1])
-        counts.append(last)
+        if not log.notes:  # else it says that the row of then is not in the log any more
+            counts.append(last)
         joint = [row for row in mine if row in rows]
         assert joint == [row for row in rows[: last + 1] if row in joint]
         for before, version in itertools.pairwise(log.timelines[campaign].versions):
@@ -340,4 +345,4 @@ def test_reading_while_the_server_writes(conn: Connection[Any], shipped: Server)
                 assert rows.index(told(version)) == rows.index(told(before)) + 1
     assert counts == sorted(counts)
     assert counts[-1] > counts[0]
-    assert sum(not log.notes for log in logs) > len(logs) / 2
+    assert len(counts) > len(logs) / 2
