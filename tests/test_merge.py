@@ -182,6 +182,24 @@ def test_a_row_first_seen_paused_may_have_ended_in_silence() -> None:
     assert "died" not in [life.end for life in said.meaning.lives]
 
 
+@pytest.mark.parametrize("killed", [4.5, 6.0])
+def test_a_log_that_begins_within_a_clean_up_hides_no_death(killed: float) -> None:
+    """Between the last look and the log's first version a new process's whole run may lie: nobody is presumed by it."""
+    one = Both(Sender("3.0.0", range(100, 221), Settings(20, 4, 6), seed=0), frozenset(), named=False)
+    one.run(1)
+    one.act("start")
+    one.run(killed)
+    one.act("kill")
+    one.act("boot")
+    one.run(30)
+    closing = next(n for n, each in enumerate(one.log.versions) if each.status == "finished") - 1
+    assert one.log.versions[closing].status == "running"
+    said = one.told(merge(one.recorded, one.logged(closing)))
+    assert one.sender.missed
+    assert set(said.presumed) <= set(one.sender.mails)
+    assert [life.end for life in said.meaning.lives] == ["perhaps-died", "closed"]
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> Both:
     """Make a history that is watched with gaps, and whose log begins late and lost versions."""

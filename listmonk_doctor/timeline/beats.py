@@ -60,18 +60,29 @@ class _Pipe:
 
 
 def whole(versions: Sequence[RowVersion]) -> list[RowVersion]:
-    """Return the versions without those that a clean-up wrote on its way: count and cursor first, status next."""
+    """Return the versions without those that a clean-up wrote on its way: count and cursor first, status next.
+
+    Where more than a clean-up may lie before such a version (a log that begins with it, behind a look), the status
+    comes in its stead, as if it had been looked at.
+    """
     kept = list(versions[:1])
+    joined: RowVersion | None = None
     for number, version in enumerate(versions[1:], 1):
+        each = version if joined is None else replace(version, after=joined.after, source="recording")
+        joined = None
         after = versions[number + 1] if number + 1 < len(versions) else None
-        if after is None or not _on_its_way(Event(kept[-1], version), Event(version, after)):
-            kept.append(version)
+        first = Event(kept[-1], each)
+        if after is None or not _on_its_way(first, Event(each, after)):
+            kept.append(each)
+        elif not first.alone:
+            joined = each
     return kept
 
 
 def _on_its_way(first: Event, second: Event) -> bool:
     if (
-        not (first.alone and second.alone)
+        first.hidden
+        or not second.alone
         or not first.touched
         or first.pressed
         or not second.pressed
@@ -132,6 +143,8 @@ class Rhythm:
                 verdict = self._judged(index, at, gap)
             elif pipe.doubtful and _recounted(event):
                 verdict = "perhaps"
+            if verdict and pipe.last is not None and (at - pipe.last).total_seconds() < SCAN_SECONDS:
+                verdict = "perhaps"  # something was written too shortly before: the database stood still
         close = (
             bool(pipe.scans[1:]) and pipe.beating and (at - pipe.scans[-1]).total_seconds() < SCAN_SECONDS - 2 * NOISE
         )
