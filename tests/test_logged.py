@@ -152,6 +152,7 @@ def test_a_database_that_stands_still_is_no_death(one: Logged, stalls: list[tupl
         note(f"{each.after:%M:%S.%f} {each.before:%M:%S.%f} {each.what}")
     if not one.log.kills:
         assert not [life for life in said.meaning.lives if life.end == "died"] or said.meaning.muddled
+    assert said.outpaced is None or one.sender.server.races, "a count may be written twice only where flushes race"
 
 
 def played(version: str = "6.2.0", people: int = 1000, settings: Settings | None = None) -> Logged:
@@ -300,6 +301,41 @@ def test_two_servers_are_seen_by_their_beats() -> None:
     versions.sort(key=lambda each: each.before)
     said = read_meaning(replace(timeline, versions=tuple(versions)))
     assert said.muddled == "two servers were at work"
+
+
+@pytest.mark.parametrize("today", [Settings(500, 5, 4), Settings(500, 1, 1)])
+def test_settings_that_were_lowered_since_take_nobody_for_left(today: Settings) -> None:
+    """A hundred a second were sent, today's settings allow far less: the log shows it, and nothing rests on them."""
+    one = played(people=3000, settings=Settings(500, 10, 10))
+    one.sender.run(23)
+    one.act("kill")
+    one.sender.run(3)
+    one.act("boot")
+    one.sender.run(120)
+    timeline = one.log.timeline()
+    slower = replace(
+        timeline.paces[0], concurrency=today.concurrency, message_rate=today.message_rate, batch_size=today.batch_size
+    )
+    figures = Watched(one.sender, writes=len(one.log.versions) - 1 + FIRST_XMIN).figures()
+    said = read_recorded(figures, read_meaning(replace(timeline, paces=(slower,))), "the log")
+    assert said.outpaced is not None
+    assert said.outpaced.allowed < said.outpaced.counted <= 520
+    assert set(one.sender.mails).isdisjoint(said.not_mailed)
+    assert set(one.sender.mails).isdisjoint(said.never)
+    assert set(said.presumed) <= set(one.sender.mails)
+    (hole,) = said.holes
+    assert one.sender.missed <= set(hole.most)
+    assert hole.last_id == max(each.cursor for each in one.log.versions if each.before <= hole.after)
+
+
+def test_a_database_that_stood_still_does_not_outpace_the_settings() -> None:
+    """A count that was held up for seconds, and the next one at its own time, fit the settings."""
+    one = played()
+    one.sender.run(60)
+    for start in (9.5, 14.9, 19.99):
+        for seconds in (0.3, 1.0, 4.0, 7.0):
+            one.stalls = ((start, seconds),)
+            assert one.said.outpaced is None, one.stalls
 
 
 def ends(one: Logged) -> list[str]:

@@ -200,6 +200,20 @@ def test_a_log_that_begins_within_a_clean_up_hides_no_death(killed: float) -> No
     assert [life.end for life in said.meaning.lives] == ["perhaps-died", "closed"]
 
 
+def test_a_pause_that_only_looks_saw_may_have_been_its_end() -> None:
+    """Paused and done between two looks; the log begins with Start, and the next pipe overwrites the cursor (M2)."""
+    one = Both(Sender("3.0.0", range(100, 508), Settings(20, 4, 4), seed=0), frozenset(), named=False)
+    one.run(1)
+    for action, seconds in (("start", 30.01), ("pause", 6.0), ("start", 3.0)):
+        one.act(action)
+        one.run(seconds)
+    begins = max(n for n, each in enumerate(one.log.versions) if each.status == "paused") + 1
+    said = one.told(merge(one.recorded, one.logged(begins)))
+    assert one.sender.row.last_subscriber_id == 408
+    assert not one.log.kills
+    assert "died" not in [life.end for life in said.meaning.lives]
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> Both:
     """Make a history that is watched with gaps, and whose log begins late and lost versions."""

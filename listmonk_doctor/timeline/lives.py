@@ -210,7 +210,8 @@ class Reader:
             return
         # Looks do not see a stopped pipe's end where it owed no count, and had nothing to write; and of what never
         # wrote it is not known that it was there.
-        silent = life.silent and not event.alone and not any(fetch.sent is None for fetch in life.fetches)
+        dated = event.alone and all(self.alone[-2:])
+        silent = life.silent and not dated and not any(fetch.sent is None for fetch in life.fetches)
         certain = certain and not silent and (life.begun or life.written)
         by = min(died_by, event.before)
         if self.opened:  # the last write was the new process's already
