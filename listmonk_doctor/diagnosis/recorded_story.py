@@ -92,7 +92,7 @@ def _unknowable(figures: Figures, recorded: Recorded) -> Sentences:
     said = [_perhaps(hole, recorded.noun) for hole in recorded.holes if not hole.certain]
     if faster := recorded.outpaced:
         said.append(
-            f"In {faster.seconds:.1f} seconds up to {faster.at:%H:%M:%S} UTC {faster.counted:,} mails were counted, and "
+            f"In {faster.seconds:.1f} seconds up to {faster.at:%H:%M:%S} UTC {faster.counted:,} mails were counted; "
             f"today's settings allow {faster.allowed:,}: workers or message rate were higher then (or a count was "
             "written twice). Who was mailed in the last seconds before an end cannot be told by them."
         )
