@@ -73,3 +73,17 @@ def test_a_late_scan_right_behind_another_write_is_no_certain_death() -> None:
         version(14.0, "running", 11, 60, 4.0),
     )
     assert [life.end for life in meaning.lives] == ["perhaps-died", "open"]
+
+
+def test_a_late_scan_right_before_an_end_that_lacks_nobody_is_no_certain_death() -> None:
+    """The database stood still while everybody was mailed: the last beat and the end are committed together."""
+    meaning = meant(
+        version(-5.0, "running", 0, 0, -5.0),
+        version(0.0, "running", 0, LAST, 0.0),
+        version(5.0, "running", TO_SEND, LAST, 0.0),
+        version(10.0, "running", TO_SEND, LAST, 0.0),
+        version(16.0, "running", TO_SEND, LAST, 0.0),
+        version(16.0001, "running", TO_SEND, LAST, 15.0),
+        version(16.0002, "finished", TO_SEND, LAST, 15.5),
+    )
+    assert [life.end for life in meaning.lives] == ["perhaps-died"]

@@ -47,7 +47,7 @@ def _sentence(code: str, figures: Figures) -> str:
     return {
         "same-batch-size": _settings(figures),
         "no-clean-pause-in-mid-batch": (
-            "it was never paused and started again between two looks of the recording"
+            "Pause and Start were never both pressed between two looks of the recording"
             if figures.watched
             else "it was never paused cleanly in the middle of a batch"
         ),

@@ -205,8 +205,10 @@ class Rhythm:
         opened = self._opened(index) and not any(_in_step(each, at) for each in own)
         if gap <= SILENT:  # a supervisor that starts it at once
             return "died" if changed and opened else "perhaps"
-        # At the end of a window's sleep the old process fetches at once too, if it was held up just then.
-        return "died" if changed or (opened and not self.windowed) else "perhaps"
+        # At the end of a window's sleep the old process fetches at once too, if it was held up just then; and one that
+        # has counted everybody may have ended while a database stood still: its last beat and its end come together.
+        ended = after is not None and after.closes and after.now.sent >= after.now.to_send
+        return "died" if changed or (opened and not ended and not self.windowed) else "perhaps"
 
     def _behind(self, index: int) -> list[datetime]:
         """Return when the same pipe scanned next, twice at most; less where it ended before, or may have."""
