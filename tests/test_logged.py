@@ -14,9 +14,10 @@ from hypothesis import given, note
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
+from listmonk_doctor.diagnosis.assumptions import name
 from listmonk_doctor.diagnosis.causes import Live, judge_causes
 from listmonk_doctor.diagnosis.recorded_people import read_recorded
-from listmonk_doctor.diagnosis.recorded_story import recorded_causes
+from listmonk_doctor.diagnosis.recorded_story import recorded_causes, tell_recorded
 from listmonk_doctor.timeline.lives import read_meaning
 from tests.engine_model import Sender, Settings
 from tests.support.logging_model import FIRST_XMIN, Log, moment
@@ -336,6 +337,23 @@ def test_a_database_that_stood_still_does_not_outpace_the_settings() -> None:
         for seconds in (0.3, 1.0, 4.0, 7.0):
             one.stalls = ((start, seconds),)
             assert one.said.outpaced is None, one.stalls
+
+
+def test_a_batch_size_that_was_changed_since_is_seen_in_the_log() -> None:
+    """Batches of 300 were taken, and the setting is 500 today: what one stop can lose follows from the 300."""
+    one = played(people=3000, settings=Settings(300, 5, 4))
+    one.sender.run(50)
+    one.act("kill")
+    figures = Watched(one.sender, writes=len(one.log.versions) - 1 + FIRST_XMIN).figures()
+    figures = replace(figures, settings=replace(figures.settings, batch_size=500))
+    heard = replace(figures, recorded=read_recorded(figures, read_meaning(one.log.timeline()), "the log"))
+    assert heard.recorded is not None
+    assert heard.recorded.batches == (4, 300, 300)
+    assert figures.settings.one_stop - heard.then.one_stop == 200
+    assert heard.then.batch_size == 300
+    _, known, _ = tell_recorded(heard)
+    assert "PostgreSQL's log shows 4 full batches of 300 people; the batch size is 500 today." in known
+    assert "batch size was 300 all along" in name(["same-batch-size"], heard)[0].sentence
 
 
 def ends(one: Logged) -> list[str]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from listmonk_doctor.diagnosis.idsets import at_rank, between, count_upto
+from listmonk_doctor.diagnosis.logged_batches import batches
 from listmonk_doctor.diagnosis.recorded import Hole, Recorded
 from listmonk_doctor.diagnosis.report import Range
 from listmonk_doctor.errors import RefusedError
@@ -153,6 +154,7 @@ class _Reading:
             started_over=meaning.goes_back,
             again=self._again(),
             outpaced=self.outpaced,
+            batches=None if figures.cut_first else batches(meaning.timeline, figures.audience),
         )
 
     def _again(self) -> BitMap:

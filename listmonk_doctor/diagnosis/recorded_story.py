@@ -29,7 +29,16 @@ def tell_recorded(figures: Figures) -> tuple[Sentences, Sentences, Sentences]:
     ]
     if recorded.again and not recorded.meaning.muddled:
         happened.append(_again(recorded))
-    return tuple(happened), _known(recorded), _unknowable(figures, recorded)
+    return tuple(happened), (*_known(recorded), *_batches(figures, recorded)), _unknowable(figures, recorded)
+
+
+def _batches(figures: Figures, recorded: Recorded) -> Sentences:
+    """Return what a log shows of the batch size of the time in which it was sent."""
+    seen, today = recorded.batches, figures.settings.batch_size
+    if seen is None or seen.least <= today <= seen.most:
+        return ()
+    held = f"{seen.least:,}" if seen.size else f"{seen.least:,} to {seen.most:,}"
+    return (f"{recorded.saw} shows {seen.number:,} full batches of {held} people; the batch size is {today:,} today.",)
 
 
 def _again(recorded: Recorded) -> str:
