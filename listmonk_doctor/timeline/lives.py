@@ -88,7 +88,9 @@ class Reader:
         if self.life is None:
             self.broken = None
         else:
-            self.life.stopped |= event.now.status in STOPPED
+            # Pause and Start between two looks leave a date behind, and nothing else.
+            pressed = event.touched and not (event.alone or event.moved or event.pressed)
+            self.life.stopped |= pressed or event.now.status in STOPPED
             going = event.counted > 0 and event.was.status == event.now.status == "running"
             self.life.silent = event.now.status in STOPPED or (self.life.silent and not going)
             self.life.to_send = max(self.life.to_send, event.now.to_send)
