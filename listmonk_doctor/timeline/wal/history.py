@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from listmonk_doctor.errors import PrivilegeError, RefusedError
 from listmonk_doctor.timeline.look import pace_now
 from listmonk_doctor.timeline.model import Gap, RowVersion, Timeline
+from listmonk_doctor.timeline.wal.branches import read_branches
 from listmonk_doctor.timeline.wal.reading import Run, feed
 from listmonk_doctor.timeline.wal.rows import UnknownError
 from listmonk_doctor.timeline.wal.segments import Segment, held, wanted
@@ -18,6 +19,7 @@ from listmonk_doctor.timeline.wal.table import (
     ANOTHER_WAY,
     End,
     Row,
+    lag,
     read_end,
     read_rows,
     read_table,
@@ -86,13 +88,13 @@ def read_logs(  # noqa: PLR0913 - what is read, where from, and three bounds
     rows = read_rows(cursor, campaign_ids)
     end = read_end(cursor)
     stop = end.place if shelf.live else None
-    everything = held(shelf, table.system, table.major, stop)
+    everything = held(shelf, table.system, table.major, stop, read_branches(cursor, shelf))
     chosen = wanted(shelf, everything, _since(rows, end.now), max(1, limit))
     run = Run(shelf, chosen, stop, time.monotonic() + seconds, progress)
     streams, read, notes = feed(cursor, table, run)
     same_file(cursor, table)
     versions, more = assemble(streams, table.layout, rows, end.now)
-    notes += more
+    notes += more + lag(end)
     timelines = {}
     for ident, found in versions.items():
         row = rows[ident]
