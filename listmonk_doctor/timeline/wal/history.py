@@ -240,7 +240,10 @@ def _reach(
     dated = [(each.opening.address, each.since) for each in read if each.since is not None]
     known = [(each.place or 0, each.before) for found in versions.values() for each in found]
     oldest = dated[0][1] if dated else min((at for _, at in known), default=None)
-    per_second = rate([*dated, *known], end.place, end.now)
+    points = [*dated, *known]
+    if keeping and keeping.redo is not None and keeping.begun is not None:
+        points.append((keeping.redo, keeping.begun))
+    per_second = rate(points, end.place, end.now)
     left_seconds: dict[int, float | None] = {
         ident: left(everything, found[0].place or 0, keeping, per_second, end.now) if keeping else None
         for ident, found in versions.items()
