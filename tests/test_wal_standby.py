@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 import pytest
 
+from listmonk_doctor.timeline.wal import table
 from listmonk_doctor.timeline.wal.shelf import FolderShelf
 from tests.support.log_world import Witness, read, serve, told
 from tests.support.standby import Standby, catch_up, follow, promote
@@ -97,7 +98,7 @@ def test_a_standby_tells_what_the_primary_wrote(pair: Pair) -> None:
         assert timeline.last.until == timeline.ended <= pair.witness.clock()
 
 
-def test_what_is_not_replayed_yet_is_not_told(pair: Pair) -> None:
+def test_what_is_not_replayed_yet_is_not_told(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that the standby has received and not replayed are left out, and its time stands still with them."""
     pair.write(3)
     pair.catch_up()
@@ -109,10 +110,15 @@ def test_what_is_not_replayed_yet_is_not_told(pair: Pair) -> None:
         pair.write(4)
         end = pair.witness.conn.execute("SELECT pg_current_wal_flush_lsn()").fetchall()[0][0]
         received = "SELECT pg_last_wal_receive_lsn() >= %s::pg_lsn"
+        deadline = time.monotonic() + 20
         while conn.execute(received, (end,)).fetchall() != [(True,)]:
+            assert time.monotonic() < deadline
             time.sleep(0.02)
         time.sleep(0.5)
-        log = read(conn, [pair.campaign])
+        with monkeypatch.context() as patch:
+            patch.setattr(table, "_LAG", 0.4)
+            log = read(conn, [pair.campaign])
+        assert [each for each in log.notes if "is a standby and holds what the primary wrote up to" in each]
         assert pair.told(log) == before
         # What the primary did since is unknown: a log that reached over it would call a recording's gap covered.
         assert log.timelines[pair.campaign].ended <= paused + timedelta(seconds=0.1)
