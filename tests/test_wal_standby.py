@@ -213,17 +213,17 @@ def test_a_folder_with_both_branches_tells_each_server_its_own(pair: Pair, tmp_p
 
 ROLES = """
 CREATE ROLE plain LOGIN;
-CREATE ROLE helper LOGIN;
-GRANT pg_monitor TO helper;
-GRANT EXECUTE ON FUNCTION pg_read_binary_file(text, bigint, bigint, boolean) TO helper;
-GRANT SELECT ON ALL TABLES IN SCHEMA public TO plain, helper;
+CREATE ROLE allowed LOGIN;
+GRANT pg_monitor TO allowed;
+GRANT EXECUTE ON FUNCTION pg_read_binary_file(text, bigint, bigint, boolean) TO allowed;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO plain, allowed;
 """
 GRANTS = (
     "GRANT pg_monitor TO plain; GRANT EXECUTE ON FUNCTION pg_read_binary_file(text, bigint, bigint, boolean) TO plain"
 )
 
 
-@pytest.mark.parametrize("role", ["plain", "helper", "postgres"])
+@pytest.mark.parametrize("role", ["plain", "allowed", "postgres"])
 def test_each_role_gets_what_it_may_on_both_servers(pair: Pair, tmp_path: Path, role: str) -> None:
     """A plain role is told the GRANTs and examine goes on; pg_monitor and the one EXECUTE do for a superuser."""
     pair.witness.conn.execute(ROLES.encode())
