@@ -12,7 +12,7 @@ from listmonk_doctor.errors import RefusedError
 from listmonk_doctor.timeline.look import Identity, Look, Progress, Servers
 from listmonk_doctor.timeline.model import Pace, RowVersion, Timeline
 from listmonk_doctor.timeline.recorder import Recorder
-from listmonk_doctor.timeline.recording import read_recording
+from listmonk_doctor.timeline.recording import read_recording, read_tested
 from listmonk_doctor.timeline.saving import save
 
 if TYPE_CHECKING:
@@ -56,6 +56,19 @@ def test_what_neither_reading_saw_is_not_linked(tmp_path: Path) -> None:
     save(file, HERE, log(version(8, linked=False), version(9)))
     (timeline,) = read_recording(file)[1]
     assert [each.linked for each in timeline.versions] == [True, True, False, True]
+
+
+def test_a_reading_that_was_not_tested_is_proved_by_what_it_shares_with_one_that_was(tmp_path: Path) -> None:
+    """What it had before stays where both tell the same of a version; where they do not, it is given up."""
+    for name, shared, kept in (("same", version(3), [1, 2, 3, 4]), ("other", replace(version(3), sent=77), [3, 4])):
+        file = tmp_path / name
+        untested = log(version(1), version(2), shared)
+        save(file, HERE, replace(untested, ended=untested.ended + timedelta(seconds=1)))
+        assert read_tested(file)[1:] == ({}, frozenset({"uuid"}))
+        save(file, HERE, log(version(3, linked=False), version(4)))
+        _, found, left_out = read_tested(file)
+        assert [each.sent for each in found["uuid"].versions] == kept
+        assert not left_out
 
 
 def test_two_campaigns_share_a_file_and_a_contradicted_recording_is_left(tmp_path: Path) -> None:

@@ -286,20 +286,24 @@ def test_no_more_segments_are_read_than_allowed(conn: Connection[Any]) -> None:
 
 
 def test_a_branch_that_was_given_up_is_not_read(conn: Connection[Any], shipped: Server, folder: Path) -> None:
-    """After a promotion the new branch's copy of a segment counts, and what the old one wrote behind it does not."""
+    """Even where no history file tells of the fork, the later branch's copy of a segment counts, and none behind it.
+
+    A server that knows that it is on the earlier branch reads that one.
+    """
     witness = written(conn, 5)
     campaign = witness.ids[0]
     archive(shipped, folder)
     name = conn.execute("SELECT pg_walfile_name(pg_current_wal_lsn())").fetchall()[0][0]
     raw = bytearray((folder / name).read_bytes())
     (folder / f"00000002{name[8:]}").write_bytes(raw)
+    whole = bytes(raw)
     raw[8:16] = (int.from_bytes(raw[8:16], "little") + len(raw)).to_bytes(8, "little")
     (folder / f"{int(name, 16) + 1:024X}").write_bytes(raw)
-    (folder / name).write_bytes(raw[:8192] + bytes(len(raw) - 8192))
     shelf = FolderShelf(folder)
     with conn.cursor() as cur:
         table = read_table(cur)
     assert segments.held(shelf, table.system, table.major, None)[-1].name == f"00000002{name[8:]}"
+    (folder / f"00000002{name[8:]}").write_bytes(whole[:8192] + bytes(len(raw) - 8192))
     witness.assert_told(read(conn, [campaign], shelf), campaign)
 
 

@@ -27,6 +27,10 @@ UNTESTED: Final = (
     "The log could not be used: the row as it is now is not in what is left of it, so nothing shows that it is read "
     "rightly."
 )
+SAVED_UNTESTED: Final = (
+    "The saved log could not be used: it does not hold the row as it was when it was saved, so nothing shows that it "
+    "was read rightly."
+)
 _SETTLED: Final = ("complete", "not-started", "cancelled")
 
 
@@ -71,7 +75,7 @@ class Evidence:
             self.because[0] = f"The log could not be read ({type(error).__name__})."
         else:
             moving = {each: of for each, of in log.timelines.items() if _moves(of)}
-            self.logged = {each: of for each, of in moving.items() if _tested(of)}
+            self.logged = {each: of for each, of in moving.items() if of.tested}
             self.because |= dict.fromkeys(moving.keys() - self.logged.keys(), UNTESTED)
             self.left = dict(log.reach.left_seconds)
 
@@ -87,7 +91,10 @@ class Evidence:
         if self.recorded is None and not logged:
             return None
         rows = read_campaigns(cursor, campaign_ids)
-        files = recorded_of(cursor, rows, self.recorded) if self.recorded is not None else {}
+        files: dict[int, Timeline] = {}
+        if self.recorded is not None:
+            files, untested = recorded_of(cursor, rows, self.recorded)
+            self.because |= dict.fromkeys(untested - logged.keys(), SAVED_UNTESTED)
         cursor.execute("SELECT clock_timestamp()")
         now: datetime = cursor.fetchall()[0][0]
         found = {each: self._of(row, files.get(each), logged.get(each), now) for each, row in rows.items()}
@@ -134,11 +141,6 @@ class Evidence:
         command = f"listmonk-doctor timeline {campaign} --save FILE{again}"
         advice = f"The log still holds how it happened; save it first: `{command}` ({lasts(self.left.get(campaign))})."
         return replace(said, advice=(advice, *said.advice))
-
-
-def _tested(timeline: Timeline) -> bool:
-    """Tell whether the row as it is now is in the log, so that what was read of it was held to what SELECT gives."""
-    return timeline.last.until >= timeline.ended
 
 
 def _moves(timeline: Timeline) -> bool:

@@ -16,30 +16,32 @@ if TYPE_CHECKING:
     from listmonk_doctor.timeline.model import Timeline
 
 
-def recorded_of(cursor: Cursor, campaigns: Mapping[int, Campaign], path: Path) -> dict[int, Timeline]:
+def recorded_of(
+    cursor: Cursor, campaigns: Mapping[int, Campaign], path: Path
+) -> tuple[dict[int, Timeline], frozenset[int]]:
     """Return what a recording holds of campaigns, by their id; the cursor tells which database it is.
 
-    Raises UsageError where it is of another database or of none of these campaigns; a campaign that it does not hold
-    is left out and said on stderr.
+    And of which of them it holds a saved log that cannot be built on. Raises UsageError where it is of another database
+    or of none of these campaigns; a campaign that it does not hold is left out and said on stderr.
     """
     from listmonk_doctor.timeline.look import identity
-    from listmonk_doctor.timeline.recording import read_recording
+    from listmonk_doctor.timeline.recording import read_tested
 
-    source, timelines = read_recording(path)
+    source, by_uuid, untested = read_tested(path)
     if not source.same(identity(cursor)):
         raise UsageError(
             f'The recording {path} is of another database ("{source.database}").',
             hint="Examine the database that was recorded; a restored copy is another one.",
         )
-    by_uuid = {timeline.campaign_uuid: timeline for timeline in timelines}
     found: dict[int, Timeline] = {}
     for campaign in campaigns.values():
         timeline = by_uuid.get(campaign.uuid)
         if timeline is not None:
             found[campaign.id] = timeline
-        elif len(campaigns) > 1:
+        elif len(campaigns) > 1 and campaign.uuid not in untested:
             say(f"The recording {path} does not hold campaign {campaign.id}.")
-    if not found:
-        held = ", ".join(str(timeline.campaign_id) for timeline in timelines) or "none"
+    without = frozenset(campaign.id for campaign in campaigns.values() if campaign.uuid in untested)
+    if not found and not without:
+        held = ", ".join(str(timeline.campaign_id) for timeline in by_uuid.values()) or "none"
         raise UsageError(f"The recording {path} does not hold this campaign.", hint=f"It holds campaign {held}.")
-    return found
+    return found, without

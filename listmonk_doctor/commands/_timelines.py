@@ -75,13 +75,16 @@ def _from_log(database: Database, asked: Request) -> Told:
             f"The log that is left holds nothing of campaign {campaign.id}.{_since(log.reach.oldest)}",
             hint="More of it: --wal-limit N, or --wal DIR for an archive. Next time: watch --record, or wal_keep_size.",
         )
+    notes = log.notes
     if asked.save is not None:
+        if not timeline.tested:
+            notes = (*notes, "examine will not build on what is saved now: the row as it is is not in it")
         from listmonk_doctor.timeline.saving import save
 
         save(asked.save, source, timeline)
     saved = "" if asked.save is None else str(asked.save)
     where = "the log" if asked.wal is None else str(asked.wal)
-    return Told(read_meaning(timeline), where, log.notes, saved, log.reach)
+    return Told(read_meaning(timeline), where, notes, saved, log.reach)
 
 
 def _since(oldest: datetime | None) -> str:

@@ -114,3 +114,8 @@ class Timeline:
     def last(self) -> RowVersion:
         """The row as it was seen last."""
         return self.versions[-1]
+
+    @property
+    def tested(self) -> bool:
+        """Whether the row that was there when it ended is in it: a log's was held to what SELECT gives then."""
+        return self.last.until >= self.ended

@@ -44,13 +44,39 @@ def read_recording(path: Path) -> tuple[Identity, tuple[Timeline, ...]]:
 
     Raises UsageError, in one sentence, for a file that is damaged, foreign, newer, or says what cannot be.
     """
+    source, found = _read(path)
+    whole = (merge(*each) for each in found.values())
+    return source, tuple(whole)
+
+
+def read_tested(path: Path) -> tuple[Identity, dict[str, Timeline], frozenset[str]]:
+    """Read what can be built on: the timelines by campaign's uuid, and for which of them a saved log was left out.
+
+    Such a log did not hold the row as it was when it was read, so nothing shows that it was read rightly. Raises what
+    `read_recording` raises.
+    """
+    source, found = _read(path)
+    untested = frozenset(uuid for uuid, (_, logged) in found.items() if logged is not None and not logged.tested)
+    parts = {uuid: (one, None if uuid in untested else logged) for uuid, (one, logged) in found.items()}
+    return source, {uuid: merge(*each) for uuid, each in parts.items() if any(each)}, untested
+
+
+_Parts = tuple["Timeline | None", "Timeline | None"]
+"""What was recorded of a campaign, and what was saved of its log."""
+
+
+def _read(path: Path) -> tuple[Identity, dict[str, _Parts]]:
+    """Read what a file holds by campaign's uuid; the two parts of each go together.
+
+    Raises UsageError, in one sentence, for a file that is damaged, foreign, newer, or says what cannot be.
+    """
     base = open_to_read(path)
     try:
         source = read_identity(base, path)
         paces = tuple(_pace(row) for row in base.execute("SELECT * FROM pace ORDER BY at"))
         sessions = tuple(_sessions(row) for row in base.execute("SELECT * FROM session ORDER BY first"))
         uuids = [row[0] for row in base.execute("SELECT uuid FROM stretch GROUP BY uuid ORDER BY min(id)")]
-        return source, tuple(_timeline(base, uuid, paces, sessions) for uuid in uuids)
+        return source, {uuid: _parts(base, uuid, paces, sessions) for uuid in uuids}
     except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
         raise broken(path, f"what it holds cannot be ({error})") from None
     finally:
@@ -85,17 +111,18 @@ class _Stretches:
         return Timeline(number, _text(uuid), name, self.began, self.ended, tuple(self.versions), gaps)
 
 
-def _timeline(base: sqlite3.Connection, uuid: str, paces: tuple[Pace, ...], sessions: tuple[Sessions, ...]) -> Timeline:
-    """Return what was recorded of one campaign, merged with what was saved of its log."""
+def _parts(base: sqlite3.Connection, uuid: str, paces: tuple[Pace, ...], sessions: tuple[Sessions, ...]) -> _Parts:
+    """Return what was recorded of one campaign, and what was saved of its log; they do not contradict each other."""
     recorded, logged, _ = held_of(base, uuid)
     if recorded is not None:
         recorded = replace(recorded, paces=paces, sessions=sessions)
     if logged is not None:
         logged = replace(logged, paces=paces)
     try:
-        return merge(recorded, logged)
+        merge(recorded, logged)
     except RefusedError as error:
         raise ValueError(error.message) from None
+    return recorded, logged
 
 
 def held_of(base: sqlite3.Connection, uuid: str) -> tuple[Timeline | None, Timeline | None, list[int]]:

@@ -50,7 +50,14 @@ def save(path: Path, source: Identity, timeline: Timeline) -> None:
 
 
 def joined(old: Timeline, new: Timeline) -> Timeline:
-    """Return what a log told at two moments as one timeline: each version once, linked where either saw the link."""
+    """Return what a log told at two moments as one timeline: each version once, linked where either saw the link.
+
+    Where only one of them was held to what SELECT gives, the other is not believed, unless the two agree on a version.
+    """
+    if old.tested and not new.tested:
+        return old
+    if new.tested and not old.tested and not _agree(old, new):
+        return new
     by_xmin = {each.xmin: each for each in old.versions}
     for each in new.versions:
         held = by_xmin.get(each.xmin, each)
@@ -64,6 +71,13 @@ def joined(old: Timeline, new: Timeline) -> Timeline:
     began, ended = min(old.began, new.began), max(old.ended, new.ended)
     gaps = tuple(dict.fromkeys((*old.gaps, *new.gaps)))
     return replace(new, began=began, ended=ended, versions=tuple(found), gaps=gaps)
+
+
+def _agree(old: Timeline, new: Timeline) -> bool:
+    """Tell whether two readings have versions in common, and the same in each of them."""
+    rows = {each.xmin: replace(each, until=each.before, linked=True) for each in old.versions}
+    both = [(rows[each.xmin], each) for each in new.versions if each.xmin in rows]
+    return bool(both) and all(was == replace(now, until=now.before, linked=True) for was, now in both)
 
 
 def _write(base: sqlite3.Connection, timeline: Timeline) -> None:

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 from listmonk_doctor.errors import PrivilegeError, RefusedError
 from listmonk_doctor.timeline.look import pace_now
 from listmonk_doctor.timeline.model import Gap, RowVersion, Timeline
+from listmonk_doctor.timeline.wal.branches import read_branches
+from listmonk_doctor.timeline.wal.lasting import Keeping, left, rate, read_keeping
 from listmonk_doctor.timeline.wal.reading import Run, feed
 from listmonk_doctor.timeline.wal.rows import UnknownError
 from listmonk_doctor.timeline.wal.segments import Segment, held, wanted
-from listmonk_doctor.timeline.wal.shelf import Shelf, may_read, number_of
+from listmonk_doctor.timeline.wal.shelf import Shelf, may_read
 from listmonk_doctor.timeline.wal.table import (
     ANOTHER_WAY,
     End,
     Row,
+    lag,
     read_end,
     read_rows,
     read_table,
@@ -45,7 +48,7 @@ class Reach:
     """How far the log that was read reaches, and how fast it is overwritten at the present rate.
 
     `oldest` and `newest` bound the commits in it; `segments` were read, of them `recycled` wait to be overwritten.
-    `left_seconds`, by campaign: until the segment of its first version may be overwritten (None: not in sight).
+    `left_seconds`, by campaign: until the segment of its first version may be gone (None: not in sight).
     """
 
     oldest: datetime | None
@@ -86,13 +89,13 @@ def read_logs(  # noqa: PLR0913 - what is read, where from, and three bounds
     rows = read_rows(cursor, campaign_ids)
     end = read_end(cursor)
     stop = end.place if shelf.live else None
-    everything = held(shelf, table.system, table.major, stop)
+    everything = held(shelf, table.system, table.major, stop, read_branches(cursor, shelf))
     chosen = wanted(shelf, everything, _since(rows, end.now), max(1, limit))
     run = Run(shelf, chosen, stop, time.monotonic() + seconds, progress)
     streams, read, notes = feed(cursor, table, run)
     same_file(cursor, table)
     versions, more = assemble(streams, table.layout, rows, end.now)
-    notes += more
+    notes += more + lag(end)
     timelines = {}
     for ident, found in versions.items():
         row = rows[ident]
@@ -100,7 +103,8 @@ def read_logs(  # noqa: PLR0913 - what is read, where from, and three bounds
         ended, until = max(end.now, found[-1].before), found[-1].until
         gaps = (Gap(until, ended, _LOST),) if until < ended else ()
         timelines[ident] = Timeline(ident, row.uuid, row.name, found[0].before, ended, tuple(found), gaps, (pace,))
-    return Log(timelines, _reach(everything, read, versions, end, live=shelf.live), tuple(notes))
+    reach = _reach(everything, read, versions, end, read_keeping(cursor) if shelf.live else None)
+    return Log(timelines, reach, tuple(notes))
 
 
 def _since(rows: dict[int, Row], now: datetime) -> datetime:
@@ -226,32 +230,22 @@ def _row_version(found: _Found, until: datetime | None, *, linked: bool) -> RowV
 
 
 def _reach(
-    everything: list[Segment], read: list[Segment], versions: dict[int, list[RowVersion]], end: End, *, live: bool
+    everything: list[Segment],
+    read: list[Segment],
+    versions: dict[int, list[RowVersion]],
+    end: End,
+    keeping: Keeping | None,
 ) -> Reach:
     """Return how far the log reaches and how long it stays."""
-    dated = [each for each in read if each.since is not None]
-    oldest, place = (dated[0].since, dated[0].opening.address) if dated else (None, 0)
-    firsts = [(found[0].before, found[0].place or 0) for found in versions.values()]
-    if oldest is None and firsts:
-        oldest, place = min(firsts)
-    rate = 0.0
-    if oldest is not None and end.now > oldest:
-        rate = max(0, end.place - place) / (end.now - oldest).total_seconds()
-    left: dict[int, float | None] = {}
-    for ident, found in versions.items():
-        left[ident] = _left(everything, found[0].place or 0, end.place, rate) if live else None
-    return Reach(oldest, end.now, len(read), sum(each.recycled for each in read), rate, left)
-
-
-def _left(everything: list[Segment], place: int, end: int, rate: float) -> float | None:
-    """Return the seconds until the segment that holds `place` is overwritten; None where nothing is written.
-
-    A recycled one is when its name's turn comes; one that is not recycled yet goes behind all that are.
-    """
-    size = everything[0].opening.size
-    names = {each.number: number_of(each.name, size) for each in everything}
-    number = place // size
-    turn = names.get(number, number)
-    if turn == number:
-        turn = max(names.values()) + 1
-    return max(0, turn * size - end) / rate if rate else None
+    dated = [(each.opening.address, each.since) for each in read if each.since is not None]
+    known = [(each.place or 0, each.before) for found in versions.values() for each in found]
+    oldest = dated[0][1] if dated else min((at for _, at in known), default=None)
+    points = [*dated, *known]
+    if keeping and keeping.redo is not None and keeping.begun is not None:
+        points.append((keeping.redo, keeping.begun))
+    per_second = rate(points, end.place, end.now)
+    left_seconds: dict[int, float | None] = {
+        ident: left(everything, found[0].place or 0, keeping, per_second, end.now) if keeping else None
+        for ident, found in versions.items()
+    }
+    return Reach(oldest, end.now, len(read), sum(each.recycled for each in read), per_second, left_seconds)

@@ -44,7 +44,7 @@ class Run:
             for stretch in stretches(self.shelf, segment, self.stop):
                 for stream in streams:
                     stream.feed(stretch)
-            last = segment.number
+            last = segment.number if segment.end is None else -1
             read.append(segment)
             at += 1
             if self.progress:

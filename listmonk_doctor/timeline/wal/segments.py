@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.errors import RefusedError
-from listmonk_doctor.timeline.wal.pages import LONG, Opening, Stretch, opening, strip
+from listmonk_doctor.timeline.wal.branches import UNKNOWN, Branches, begun_at
+from listmonk_doctor.timeline.wal.pages import LONG, PAGE, Opening, Stretch, opening, strip
 from listmonk_doctor.timeline.wal.shelf import FolderShelf, Shelf, number_of
 from listmonk_doctor.timeline.wal.stream import first_commit
 
@@ -22,25 +23,27 @@ PORTION: Final = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A file that holds a stretch of the log. `recycled`: its name promises a later one. `since`: its first commit."""
+    """A file that holds a stretch of the log.
+
+    `branch` is the one it belongs to: its first page may still be of the one before. `recycled`: its name promises a
+    later stretch. `since`: its first commit.
+    `end`: where its branch was left within it, and what follows is no part of the server's past (None: nowhere).
+    """
 
     name: str
     opening: Opening
+    branch: int
     recycled: bool
     since: datetime | None = None
+    end: int | None = None
 
     @property
     def number(self) -> int:
         """Its number in the log."""
         return self.opening.address // self.opening.size
 
-    @property
-    def timeline(self) -> int:
-        """The branch of the log it belongs to: its first page may still be of the branch before."""
-        return self.opening.timeline if self.recycled else int(self.name[:8], 16)
 
-
-def held(shelf: Shelf, system: int, major: int, limit: int | None) -> list[Segment]:
+def held(shelf: Shelf, system: int, major: int, limit: int | None, branches: Branches = UNKNOWN) -> list[Segment]:
     """Return the segments that hold a stretch of this server's log, by number; each number once.
 
     `system` is the cluster's number (0: not known), `limit` where the log ends. Raises RefusedError for a segment of
@@ -52,16 +55,35 @@ def held(shelf: Shelf, system: int, major: int, limit: int | None) -> list[Segme
         if first is None or (limit is not None and first.address >= limit):
             continue
         _check(shelf, name, first, system, major)
-        segment = Segment(name, first, number_of(name, first.size) != first.address // first.size)
+        recycled = number_of(name, first.size) != first.address // first.size
+        branch = first.timeline if recycled else int(name[:8], 16)
+        if branches.foreign(branch, first.address):
+            continue
+        segment = _placed(shelf, Segment(name, first, branch, recycled), branches)
         rival = found.get(segment.number)
-        if rival is None or rival.timeline < segment.timeline:
+        if rival is None or rival.branch < segment.branch:
             found[segment.number] = segment
     kept: list[Segment] = []
     for number in sorted(found):
         # What stands behind a segment of a later branch and is of an earlier one was given up at the fork.
-        if not kept or found[number].timeline >= kept[-1].timeline:
+        if not kept or found[number].branch >= kept[-1].branch:
             kept.append(found[number])
     return kept
+
+
+def _placed(shelf: Shelf, segment: Segment, branches: Branches) -> Segment:
+    """Return a segment with its end, if its branch was left within it; a recycled copy of the next branch has none."""
+    first = segment.opening
+    fork = branches.end(segment.branch, first.address, first.size)
+    if fork is None:
+        return segment
+    if segment.recycled:  # its first page is of the branch before, and its name tells nothing
+        page = fork - fork % PAGE
+        raw = shelf.read(segment.name, page - first.address, 2 * PAGE)
+        branch = begun_at(strip(raw, page, first.magic), fork, segment.branch)
+        if branch:
+            return _placed(shelf, replace(segment, branch=branch), branches)
+    return replace(segment, end=fork)
 
 
 def _check(shelf: Shelf, name: str, first: Opening, system: int, major: int) -> None:
@@ -81,7 +103,7 @@ def wanted(shelf: Shelf, segments: list[Segment], since: datetime, limit: int) -
     chosen: list[Segment] = []
     for segment in reversed(segments[-limit:]):
         begun = _begun(shelf, segment)
-        chosen.append(Segment(segment.name, segment.opening, segment.recycled, begun))
+        chosen.append(replace(segment, since=begun))
         if begun is not None and begun < since:
             break
     return chosen[::-1]
@@ -95,6 +117,8 @@ def _begun(shelf: Shelf, segment: Segment) -> datetime | None:
 def stretches(shelf: Shelf, segment: Segment, limit: int | None) -> Iterator[Stretch]:
     """Read a segment in portions, up to where the log ends; one that is renamed meanwhile is found again."""
     first, name = segment.opening, segment.name
+    if segment.end is not None:
+        limit = segment.end if limit is None else min(limit, segment.end)
     for offset in range(0, first.size, PORTION):
         if limit is not None and first.address + offset >= limit:
             return

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _READING: Final = "pg_read_binary_file(text, bigint, bigint, boolean)"
 _NAME: Final = re.compile(r"[0-9A-F]{24}")
+_FORKS: Final = re.compile(r"[0-9A-F]{8}\.history")
 
 
 def number_of(name: str, size: int) -> int:
@@ -31,7 +32,7 @@ class Shelf(Protocol):
         """Return the first bytes of every segment."""
 
     def read(self, name: str, offset: int, length: int) -> bytes:
-        """Return bytes of a segment; fewer where it ends or is gone."""
+        """Return bytes of a segment, or of a history file; fewer where it ends or is gone."""
 
 
 class ServerShelf:
@@ -66,6 +67,7 @@ class FolderShelf:
         """Take the folder. Raises UsageError where it holds no segments."""
         try:
             self._files = {each.name: each for each in path.iterdir() if _NAME.fullmatch(each.name)}
+            self._forks = {each.name: each for each in path.iterdir() if _FORKS.fullmatch(each.name)}
         except OSError as error:
             raise UsageError(
                 f"The folder {path} cannot be read: {error.strerror}.", hint="Name a folder of log segments."
@@ -81,14 +83,17 @@ class FolderShelf:
         return {name: self.read(name, 0, length) for name in self._files}
 
     def read(self, name: str, offset: int, length: int) -> bytes:
-        """Return bytes of a segment; fewer where it ends."""
+        """Return bytes of a segment, or of a history file; fewer where it ends, none where there is no such."""
+        path = self._files.get(name) or self._forks.get(name)
+        if path is None:
+            return b""
         try:
-            with self._files[name].open("rb") as file:
+            with path.open("rb") as file:
                 file.seek(offset)
                 return file.read(length)
         except OSError as error:
             raise UsageError(
-                f"The log segment {self._files[name]} cannot be read: {error.strerror}.",
+                f"The log segment {path} cannot be read: {error.strerror}.",
                 hint="May you read the files of that folder?",
             ) from None
 

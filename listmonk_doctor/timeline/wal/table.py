@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from listmonk_doctor.database import sqlfiles
@@ -14,11 +15,14 @@ from listmonk_doctor.timeline.wal.rows import COLUMNS, Attribute, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from psycopg import Cursor
 
 ANOTHER_WAY: Final = "Use a recording of watch --record."
+_NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Stands for a moment that is not known: whatever the log holds was later."""
+_LAG: Final = 60.0
+"""Seconds that a standby may seem behind where the primary just had nothing to say."""
 _FLUSH_WITHIN: Final = 0.7
 """Seconds until a transaction that did not wait for the disk is in the log's files: three rounds of the writer."""
 
@@ -58,10 +62,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Where the log ended at `now`, in bytes."""
+    """Where the log ended at `now`, in bytes; what a primary wrote in `behind` seconds since, a standby may lack."""
 
     now: datetime
     place: int
+    behind: float
 
 
 def read_table(cursor: Cursor[Any]) -> Table:
@@ -119,12 +124,21 @@ def read_end(cursor: Cursor[Any]) -> End:
     deadline = time.monotonic() + _FLUSH_WITHIN
     query = sqlfiles.read("facts/log-end.sql")
     cursor.execute(query)
-    now, written, stored, late = cursor.fetchall()[0]
+    now, written, stored, late, behind = cursor.fetchall()[0]
     while late and stored < written and time.monotonic() < deadline:
         time.sleep(0.05)
         cursor.execute(query)
-        _now, _written, stored, _late = cursor.fetchall()[0]
-    return End(now, int(stored))
+        _now, _written, stored, *_ = cursor.fetchall()[0]
+    return End(now or _NEVER, int(stored), behind)
+
+
+def lag(end: End) -> list[str]:
+    """Return what is to be said of a standby that may lack what the primary has written since."""
+    if end.now == _NEVER:
+        return ["this server is a standby that cannot say how new what it holds is: the primary may have written since"]
+    if end.behind < _LAG:
+        return []
+    return [f"this server is a standby and holds what the primary wrote up to {end.now:%Y-%m-%d %H:%M:%S} UTC only"]
 
 
 def same_file(cursor: Cursor[Any], table: Table) -> None:
