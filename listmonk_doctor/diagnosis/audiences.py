@@ -146,15 +146,12 @@ def _one(cur: Cursor[Any], wanted: Asked, progress: Progress | None) -> Mapping[
         "start": wanted.start,
         "end": wanted.end,
     }
-    codes: dict[int, BitMap] = {}
+    mixing = ids.Mixing(how)
     ranges = chunks(cur, table, wanted.lists)
     with closing(packed(cur, "audience/subscriptions.sql", values, ranges, progress)) as pieces:
-        for (mixed,) in pieces:
-            for code, some in how.unpack(mixed):
-                if code in codes:
-                    codes[code] |= some
-                else:
-                    codes[code] = some
+        for (piece,) in pieces:
+            mixing.put(piece)
+    codes = mixing.apart()
 
     def those(kinds: Sequence[int], states: Sequence[int]) -> BitMap:
         return _joined(codes[kind + state] for kind in kinds for state in states if kind + state in codes)
