@@ -214,6 +214,26 @@ def test_chunks_make_no_difference(cursor: Any, monkeypatch: pytest.MonkeyPatch,
         all_same(cur, wanted)
 
 
+@pytest.mark.parametrize("every", [False, True])
+def test_campaigns_to_one_list_share_chunks_of_it(
+    empty_db: str, monkeypatch: pytest.MonkeyPatch, *, every: bool
+) -> None:
+    """A list that all have in common is read alone, whether or not there are others."""
+    ids = world(empty_db, 6)[1::4]
+    monkeypatch.setattr(chunks, "AT_ONCE", 0)
+    monkeypatch.setattr(chunks, "FEW_AT_ONCE", 0)
+    monkeypatch.setattr(chunks, "PAGES", 2)
+    with psycopg.connect(empty_db, autocommit=True) as conn:
+        conn.execute("UPDATE campaign_lists SET list_id = 12 WHERE campaign_id = ANY(%s) AND list_id > 0", [ids])
+        if every:
+            conn.execute("DELETE FROM lists WHERE id <> 12")
+        with snapshot(conn, schema="public") as cur:
+            campaigns = read_campaigns(cur, ids).values()
+            assert all(asked(each, now=NOW, batch_cut_first=True).lists == [12] for each in campaigns)
+            assert len(chunks.chunks(cur, chunks.size(cur), [12])) > 3
+            all_same(cur, ids)
+
+
 @pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize(("step", "bits"), [(200_000, 27), (3_500_000, 31)])
 def test_ids_up_to_the_last_possible_one_are_read(cursor: Any, step: int, bits: int, *, alone: bool) -> None:
