@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
+import subprocess
 import sys
 import time
 from array import array
@@ -15,6 +17,8 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from psycopg import capabilities
+from psycopg.pq import PipelineStatus
 from pyroaring import BitMap
 from typer.testing import CliRunner
 
@@ -331,16 +335,54 @@ def test_the_server_works_on_the_next_chunk_while_one_is_taken(empty_db: str, mo
             assert conn.execute("SELECT 1").fetchall() == [(1,)]
 
 
+WAITING: Final = """
+import sys, psycopg
+from listmonk_doctor.database import sqlfiles
+from listmonk_doctor.database.snapshot import snapshot
+from listmonk_doctor.diagnosis import chunks
+sqlfiles.read = lambda path: b"SELECT pg_sleep(%(seconds)s), %(piece)s"
+conn = psycopg.connect(sys.argv[1], autocommit=True)
+try:
+    with snapshot(conn, schema="public") as cur:
+        for piece in chunks.packed(cur, "any", {}, [{"seconds": 0}, {"seconds": 30}, {"seconds": 30}], None):
+            print(conn.info.backend_pid, flush=True)
+except KeyboardInterrupt:
+    print(conn.execute("SELECT 'still there'").fetchall()[0][0])
+"""
+"""Waits for a chunk, and says whether Ctrl-C left the session of use."""
+
+
+def test_ctrl_c_while_a_chunk_is_waited_for_cancels_it(empty_db: str) -> None:
+    """It ends at the server at once, nothing is written to stderr, and the session is as good as before."""
+    with (
+        psycopg.connect(empty_db, autocommit=True) as other,
+        subprocess.Popen(
+            [sys.executable, "-c", WAITING, empty_db], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as running,
+    ):
+        assert running.stdout is not None
+        pid, began = int(running.stdout.readline()), time.monotonic()
+        while at_work(other, pid) != [("active",)]:
+            assert time.monotonic() - began < 10
+        time.sleep(0.2)
+        running.send_signal(signal.SIGINT)
+        assert running.communicate(timeout=10) == ("still there\n", "")
+        assert at_work(other, pid) == []
+
+
 def at_work(other: Connection, pid: int) -> list[Any]:
     """Return what a session does, as another sees it."""
     return other.execute("SELECT state FROM pg_stat_activity WHERE pid = %s", [pid]).fetchall()
 
 
+@pytest.mark.parametrize("pipeline", [True, False])
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_an_error_in_any_chunk_is_raised_as_it_is(
-    empty_db: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, which: int
+    empty_db: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, which: int, *, pipeline: bool
 ) -> None:
-    """The chunks before it are given, nothing is said elsewhere, and the session can go on."""
+    """The chunks before it are given, nothing is said elsewhere, and the session can go on; with an old libpq, too."""
+    if not pipeline:
+        monkeypatch.setattr(capabilities, "has_pipeline", lambda: False)
     conn, read = told_ahead(empty_db, monkeypatch)
     ranges = [{"by": 0 if number == which else 1, "seconds": 0} for number in range(3)]
     given: list[Any] = []
@@ -348,6 +390,7 @@ def test_an_error_in_any_chunk_is_raised_as_it_is(
         with pytest.raises(psycopg.errors.DivisionByZero), snapshot(conn, schema="public") as cur:
             given.extend(piece[0] for piece in read(cur, *ranges))
         assert given == [12] * which
+        assert conn.info.pipeline_status is PipelineStatus.OFF
         assert not caplog.records
         assert conn.execute("SELECT 1").fetchall() == [(1,)]
 

@@ -7,7 +7,7 @@ from collections import deque
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from psycopg import DatabaseError
+from psycopg import DatabaseError, capabilities
 
 from listmonk_doctor.database import sqlfiles
 
@@ -110,11 +110,12 @@ def packed(
     tell(0, len(ranges))
     text = sqlfiles.read(statement)
     every = [{**values, **chunk, "piece": PIECE} for chunk in ranges]
-    if len(every) == 1:
-        with cur.connection.cursor() as reading:
-            # Row by row: nobody ever holds the whole chunk. Binary: as text each byte of the ids would come as two.
-            yield from reading.stream(text, every[0], binary=True)
-        tell(1, 1)
+    if len(every) == 1 or not capabilities.has_pipeline():  # an old libpq has none
+        for done, one in enumerate(every, start=1):
+            with cur.connection.cursor() as reading:
+                # Row by row: nobody ever holds the whole chunk. Binary: as text each byte of the ids would come as two.
+                yield from reading.stream(text, one, binary=True)
+            tell(done, len(every))
         return
     with closing(_ahead(cur.connection, text, every)) as chunked:
         for done, pieces in enumerate(chunked, start=1):
