@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import signal
+import subprocess
 import sys
+import time
 from array import array
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
@@ -13,10 +17,13 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from psycopg import capabilities
+from psycopg.pq import PipelineStatus
 from pyroaring import BitMap
 from typer.testing import CliRunner
 
 from listmonk_doctor.cli import app
+from listmonk_doctor.database import sqlfiles
 from listmonk_doctor.database.snapshot import snapshot
 from listmonk_doctor.demo.recording import recordings
 from listmonk_doctor.diagnosis import audiences, chunks, packed
@@ -211,6 +218,26 @@ def test_chunks_make_no_difference(cursor: Any, monkeypatch: pytest.MonkeyPatch,
         all_same(cur, wanted)
 
 
+@pytest.mark.parametrize("every", [False, True])
+def test_campaigns_to_one_list_share_chunks_of_it(
+    empty_db: str, monkeypatch: pytest.MonkeyPatch, *, every: bool
+) -> None:
+    """A list that all have in common is read alone, whether or not there are others."""
+    ids = world(empty_db, 6)[1::4]
+    monkeypatch.setattr(chunks, "AT_ONCE", 0)
+    monkeypatch.setattr(chunks, "FEW_AT_ONCE", 0)
+    monkeypatch.setattr(chunks, "PAGES", 2)
+    with psycopg.connect(empty_db, autocommit=True) as conn:
+        conn.execute("UPDATE campaign_lists SET list_id = 12 WHERE campaign_id = ANY(%s) AND list_id > 0", [ids])
+        if every:
+            conn.execute("DELETE FROM lists WHERE id <> 12")
+        with snapshot(conn, schema="public") as cur:
+            campaigns = read_campaigns(cur, ids).values()
+            assert all(asked(each, now=NOW, batch_cut_first=True).lists == [12] for each in campaigns)
+            assert len(chunks.chunks(cur, chunks.size(cur), [12])) > 3
+            all_same(cur, ids)
+
+
 @pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize(("step", "bits"), [(200_000, 27), (3_500_000, 31)])
 def test_ids_up_to_the_last_possible_one_are_read(cursor: Any, step: int, bits: int, *, alone: bool) -> None:
@@ -263,7 +290,7 @@ def test_how_many_rows_are_read_at_once(monkeypatch: pytest.MonkeyPatch, rows: i
     ranges = chunks.chunks(None, table, [1])  # type: ignore[arg-type]
     assert (len(ranges) == 1) is at_once
     if not at_once:
-        assert [each["first_page"] for each in ranges] == [f"({page},0)" for page in range(0, 100_000, 16_384)]
+        assert [each["first_page"] for each in ranges] == [f"({page},0)" for page in range(0, 100_000, 8_192)]
         assert [each["last_page"] for each in ranges][:-1] == [each["first_page"] for each in ranges][1:]
         assert ranges[-1]["last_page"] == "(4294967295,0)"
 
@@ -279,6 +306,93 @@ def test_the_progress_of_a_pass_is_told(cursor: Any, monkeypatch: pytest.MonkeyP
     total = told[0][1]
     assert total > 3
     assert told == [(done, total) for done in range(total + 1)]
+
+
+def told_ahead(dsn: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Connection, Any]:
+    """Return a session, and its pass over two ranges: the statement sleeps and divides as the range says."""
+    text = b"SELECT 12 / %(by)s AS quotient, pg_sleep(%(seconds)s), %(piece)s"
+    monkeypatch.setattr(sqlfiles, "read", lambda _path: text)
+    conn: Connection = psycopg.connect(dsn, autocommit=True)
+    return conn, lambda cur, *ranges: chunks.packed(cur, "any", {}, ranges, None)
+
+
+def test_the_server_works_on_the_next_chunk_while_one_is_taken(empty_db: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever leaves in between cancels it there, by Ctrl-C as well, and the session can go on."""
+    conn, read = told_ahead(empty_db, monkeypatch)
+    with conn, psycopg.connect(empty_db, autocommit=True) as other:
+        for error in (GeneratorExit, KeyboardInterrupt, None):
+            began = time.monotonic()
+            with contextlib.suppress(*((error,) if error else ())), snapshot(conn, schema="public") as cur:
+                with contextlib.closing(read(cur, {"by": 3, "seconds": 0}, {"by": 4, "seconds": 30})) as pieces:
+                    assert next(pieces)[0] == 4
+                    while (state := at_work(other, conn.info.backend_pid)) != [("active",)]:
+                        assert time.monotonic() - began < 10, state
+                    if error:
+                        raise error
+                assert conn.info.transaction_status.name == "INERROR"
+            assert time.monotonic() - began < 10
+            assert at_work(other, conn.info.backend_pid) == [("idle",)]
+            assert conn.execute("SELECT 1").fetchall() == [(1,)]
+
+
+WAITING: Final = """
+import sys, psycopg
+from listmonk_doctor.database import sqlfiles
+from listmonk_doctor.database.snapshot import snapshot
+from listmonk_doctor.diagnosis import chunks
+sqlfiles.read = lambda path: b"SELECT pg_sleep(%(seconds)s), %(piece)s"
+conn = psycopg.connect(sys.argv[1], autocommit=True)
+try:
+    with snapshot(conn, schema="public") as cur:
+        for piece in chunks.packed(cur, "any", {}, [{"seconds": 0}, {"seconds": 30}, {"seconds": 30}], None):
+            print(conn.info.backend_pid, flush=True)
+except KeyboardInterrupt:
+    print(conn.execute("SELECT 'still there'").fetchall()[0][0])
+"""
+"""Waits for a chunk, and says whether Ctrl-C left the session of use."""
+
+
+def test_ctrl_c_while_a_chunk_is_waited_for_cancels_it(empty_db: str) -> None:
+    """It ends at the server at once, nothing is written to stderr, and the session is as good as before."""
+    with (
+        psycopg.connect(empty_db, autocommit=True) as other,
+        subprocess.Popen(
+            [sys.executable, "-c", WAITING, empty_db], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as running,
+    ):
+        assert running.stdout is not None
+        pid, began = int(running.stdout.readline()), time.monotonic()
+        while at_work(other, pid) != [("active",)]:
+            assert time.monotonic() - began < 10
+        time.sleep(0.2)
+        running.send_signal(signal.SIGINT)
+        assert running.communicate(timeout=10) == ("still there\n", "")
+        assert at_work(other, pid) == []
+
+
+def at_work(other: Connection, pid: int) -> list[Any]:
+    """Return what a session does, as another sees it."""
+    return other.execute("SELECT state FROM pg_stat_activity WHERE pid = %s", [pid]).fetchall()
+
+
+@pytest.mark.parametrize("pipeline", [True, False])
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_an_error_in_any_chunk_is_raised_as_it_is(
+    empty_db: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, which: int, *, pipeline: bool
+) -> None:
+    """The chunks before it are given, nothing is said elsewhere, and the session can go on; with an old libpq, too."""
+    if not pipeline:
+        monkeypatch.setattr(capabilities, "has_pipeline", lambda: False)
+    conn, read = told_ahead(empty_db, monkeypatch)
+    ranges = [{"by": 0 if number == which else 1, "seconds": 0} for number in range(3)]
+    given: list[Any] = []
+    with conn:
+        with pytest.raises(psycopg.errors.DivisionByZero), snapshot(conn, schema="public") as cur:
+            given.extend(piece[0] for piece in read(cur, *ranges))
+        assert given == [12] * which
+        assert conn.info.pipeline_status is PipelineStatus.OFF
+        assert not caplog.records
+        assert conn.execute("SELECT 1").fetchall() == [(1,)]
 
 
 @pytest.mark.parametrize(("command", "passes"), [("scan", 1), ("repair", 2)])
@@ -320,7 +434,13 @@ def test_packed_ids_come_apart_again(content: dict[int, set[int]]) -> None:
         )
         if sys.byteorder == "little":
             numbers.byteswap()
-        assert dict(how.unpack(numbers.tobytes())) == {code: BitMap(ids) for code, ids in content.items()}
+        mixing = packed.Mixing(how)
+        for part in (numbers[:7], numbers[7:]):
+            mixing.put(part.tobytes())
+        assert mixing.apart() == {code: BitMap(ids) for code, ids in content.items()}
     assert [packed.packing(31, 70_000).wide, packed.packing(31, 1 << 30).wide] == [False, True]
     assert [packed.packing(32, (1 << 27) - 1).wide, packed.packing(33, (1 << 27) - 1).wide] == [False, True]
-    assert list(packed.Packing(wide=True, shift=1).unpack(None)) == list(packed.narrow(None, 5)) == []
+    for wide in (True, False):
+        mixing = packed.Mixing(packed.Packing(wide=wide, shift=5))
+        mixing.put(None)
+        assert mixing.apart() == {}

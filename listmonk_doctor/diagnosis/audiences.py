@@ -131,6 +131,11 @@ def _reached(cur: Cursor[Any], wanted: Sequence[Asked]) -> dict[int, BitMap]:
         return {campaign: ids.unpack(some) for campaign, some in reading}
 
 
+def _lists(lists: list[int]) -> dict[str, Any]:
+    """Return the parameters that say which lists are wanted."""
+    return {"lists": lists, "one": len(lists) == 1, "only": lists[0] if len(lists) == 1 else None}
+
+
 def _one(cur: Cursor[Any], wanted: Asked, progress: Progress | None) -> Mapping[str, BitMap]:
     """Read the classes of one campaign's subscriptions, as `classify` takes them: the server works them out."""
     table = size(cur)
@@ -140,21 +145,18 @@ def _one(cur: Cursor[Any], wanted: Asked, progress: Progress | None) -> Mapping[
         **how._asdict(),
         "wanted": "confirmed" if regular else "unconfirmed",
         "regular": regular,
-        "lists": wanted.lists,
+        **_lists(wanted.lists),
         "double": wanted.double,
         "some": bool(wanted.double),
         "start": wanted.start,
         "end": wanted.end,
     }
-    codes: dict[int, BitMap] = {}
+    mixing = ids.Mixing(how)
     ranges = chunks(cur, table, wanted.lists)
     with closing(packed(cur, "audience/subscriptions.sql", values, ranges, progress)) as pieces:
-        for (mixed,) in pieces:
-            for code, some in how.unpack(mixed):
-                if code in codes:
-                    codes[code] |= some
-                else:
-                    codes[code] = some
+        for (piece,) in pieces:
+            mixing.put(piece)
+    codes = mixing.apart()
 
     def those(kinds: Sequence[int], states: Sequence[int]) -> BitMap:
         return _joined(codes[kind + state] for kind in kinds for state in states if kind + state in codes)
@@ -183,7 +185,7 @@ def _many(
     how = ids.packing(places, table.last_id)
     values = {
         **how._asdict(),
-        "lists": lists,
+        **_lists(lists),
         "every": len(lists) == table.lists,
         "starts": starts.bounds,
         "moments": moments.bounds,

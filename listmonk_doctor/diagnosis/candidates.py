@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from listmonk_doctor.diagnosis.idsets import at_rank, between, count_upto, upto
+from pyroaring import BitMap
+
+from listmonk_doctor.diagnosis.idsets import at_rank, between, count_between, count_upto
 from listmonk_doctor.diagnosis.report import Block
 
 if TYPE_CHECKING:
-    from pyroaring import BitMap
-
     from listmonk_doctor.diagnosis.figures import Figures
 
 
@@ -35,7 +35,7 @@ def short_by_dates(figures: Figures) -> int:
     """
     audience, campaign, end = figures.audience, figures.campaign, _end(figures)
     by_dates = figures.rank_by_dates(end) + figures.rank_error[1]
-    by_count = campaign.to_send + len(audience.left_during) - len(between(audience.sure, end, campaign.ceiling))
+    by_count = campaign.to_send + len(audience.left_during) - count_between(audience.sure, end, campaign.ceiling)
     return min(by_dates, by_count) - campaign.sent + len(figures.newcomers_below)
 
 
@@ -60,7 +60,7 @@ def _stretch(figures: Figures, first_rank: int, last_rank: int, because: str, *,
         low, lasting, last = at_rank(audience.possible, first - figures.invisible), audience.sure, last_rank
     high = at_rank(lasting, last + 1) - 1 if last < len(lasting) else end
     low_id, high_id = max(low, 1), min(max(high, low), max(end, low))
-    people = len(between(audience.members, low_id - 1, high_id))
+    people = count_between(audience.members, low_id - 1, high_id)
     block = Block(low_id, high_id, first, last_rank, people, because)
     return _behind_proofs(figures, block) if dated else block
 
@@ -72,7 +72,9 @@ def _behind_proofs(figures: Figures, block: Block) -> Block:
     behind whoever is proved to have been mailed in the block, less the front. Two proofs may be false (a mail that was
     forwarded, a test send that was opened late), the third from the end counts.
     """
-    proofs = between(figures.audience.reached & figures.audience.possible, block.first_id - 1, block.last_id)
+    if len(figures.audience.reached) < PROOFS_NEEDED:
+        return block
+    proofs = between(figures.audience.reached, block.first_id - 1, block.last_id) & figures.audience.possible
     if len(proofs) < PROOFS_NEEDED:
         return block
     last = int(proofs[len(proofs) - PROOFS_NEEDED])
@@ -80,7 +82,7 @@ def _behind_proofs(figures: Figures, block: Block) -> Block:
     if first <= block.first_rank:
         return block
     low = max(block.first_id, at_rank(figures.audience.estimate, first))
-    people = len(between(figures.audience.members, low - 1, block.last_id))
+    people = count_between(figures.audience.members, low - 1, block.last_id)
     because = f"{block.because}; {len(proofs):,} are proved to have been mailed in it" if block.because else ""
     return Block(low, block.last_id, first, block.last_rank, people, because)
 
@@ -128,7 +130,7 @@ def _skipped(figures: Figures, *, dated: bool) -> Block:
         max(block.last_id, last_id),
         block.first_rank,
         block.last_rank,
-        len(between(figures.audience.members, block.first_id - 1, max(block.last_id, last_id))),
+        count_between(figures.audience.members, block.first_id - 1, max(block.last_id, last_id)),
         f"a cursor overwritten with {figures.campaign.to_send:,} skips whoever lies below that id",
     )
 
@@ -165,15 +167,16 @@ def pinned(figures: Figures) -> Block | None:
         figures.campaign.ceiling,
         block.first_rank,
         end,
-        len(between(figures.audience.members, block.first_id - 1, figures.campaign.ceiling)),
+        count_between(figures.audience.members, block.first_id - 1, figures.campaign.ceiling),
         block.because,
     )
 
 
 def union(figures: Figures, blocks: tuple[Block, ...]) -> BitMap:
     """Return the members of today's audience in any of the blocks."""
-    members = figures.audience.members
-    found = members - members
+    last = max(figures.campaign.ceiling, figures.campaign.cursor)
+    spans = BitMap()
     for block in blocks:
-        found |= between(members, block.first_id - 1, block.last_id)
-    return upto(found, max(figures.campaign.ceiling, figures.campaign.cursor))
+        if block.first_id <= min(block.last_id, last):
+            spans.add_range(max(block.first_id, 0), min(block.last_id, last) + 1)
+    return figures.audience.members & spans

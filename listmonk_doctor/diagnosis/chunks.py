@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections import deque
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from psycopg import DatabaseError, capabilities
 
 from listmonk_doctor.database import sqlfiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
-    from psycopg import Cursor
+    from psycopg import Connection, Cursor
 
     Progress: TypeAlias = Callable[[int, int], None]
     """Called with how much of the pass is done, and how much there is: before the first chunk and after each."""
 
-PAGES: Final = 16_384
-"""Pages of a chunk: 128 MiB. They bound memory and how long one statement runs, and cost one per cent."""
-IDS: Final = 1_000_000
+PAGES: Final = 8_192
+"""Pages of a chunk: 64 MiB. They bound memory and how long one statement runs, and cost one per cent."""
+IDS: Final = 500_000
 """Ids of a chunk where there is no way to read a range of pages."""
 AT_ONCE: Final = 2_000_000
 """Up to so many rows are read in one statement, in whatever way the server prefers."""
@@ -29,6 +33,8 @@ PAGE_RANGES_SINCE: Final = 140_000
 """PostgreSQL 14: the first that reads a range of pages without reading the whole table."""
 PIECE: Final = 1 << 21
 """Bytes of the packed columns that are received at once; a multiple of 8."""
+CANCEL_WITHIN: Final = 5.0
+"""Seconds that cancelling a statement may take."""
 _END: Final = "(4294967295,0)"
 
 
@@ -96,14 +102,48 @@ def packed(
 ) -> Generator[tuple[Any, ...]]:
     """Run a statement for each range, in the cursor's transaction, and yield its packed columns in pieces.
 
+    Where there are several ranges, the server works on the next one while the pieces of the last one are taken.
     `progress` is called before the first range and after each. Close it where it is left early: until then the session
     is busy.
     """
     tell = progress or (lambda _done, _all: None)
     tell(0, len(ranges))
     text = sqlfiles.read(statement)
-    for done, chunk in enumerate(ranges, start=1):
-        with cur.connection.cursor() as reading:
-            # Row by row: nobody ever holds the whole chunk. Binary: as text each byte of the ids would come as two.
-            yield from reading.stream(text, {**values, **chunk, "piece": PIECE}, binary=True)
-        tell(done, len(ranges))
+    every = [{**values, **chunk, "piece": PIECE} for chunk in ranges]
+    if len(every) == 1 or not capabilities.has_pipeline():  # an old libpq has none
+        for done, one in enumerate(every, start=1):
+            with cur.connection.cursor() as reading:
+                # Row by row: nobody ever holds the whole chunk. Binary: as text each byte of the ids would come as two.
+                yield from reading.stream(text, one, binary=True)
+            tell(done, len(every))
+        return
+    with closing(_ahead(cur.connection, text, every)) as chunked:
+        for done, pieces in enumerate(chunked, start=1):
+            while pieces:
+                yield pieces.popleft()
+            tell(done, len(every))
+
+
+def _ahead(
+    conn: Connection[Any], text: bytes, every: Sequence[Mapping[str, Any]]
+) -> Generator[deque[tuple[Any, ...]]]:
+    """Yield all rows of a statement for each set of values, and have the server at work on the next one meanwhile."""
+
+    def send(values: Mapping[str, Any]) -> Cursor[Any]:
+        # In a pipeline this does not wait for the answer.
+        return conn.cursor(binary=True).execute(text, values)
+
+    with conn.pipeline():
+        coming = [send(every[0])]
+        try:
+            for following in (*every[1:], None):
+                with coming.pop() as reading:
+                    rows = deque(reading.fetchall())
+                if following:
+                    coming.append(send(following))
+                yield rows
+        finally:
+            for unwanted in coming:  # left early
+                conn.cancel_safe(timeout=CANCEL_WITHIN)
+                with suppress(DatabaseError):
+                    unwanted.fetchall()

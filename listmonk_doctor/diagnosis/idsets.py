@@ -29,6 +29,12 @@ def between(ids: BitMap, low: int, high: int) -> BitMap:
     return ids & BitMap(range(start, end)) if start < end else BitMap()
 
 
+def count_between(ids: BitMap, low: int, high: int) -> int:
+    """Return how many members have low < id <= high."""
+    start, end = max(0, low + 1), min(high, 0xFFFFFFFF) + 1
+    return int(ids.range_cardinality(start, end)) if start < end else 0
+
+
 def count_upto(ids: BitMap, last: int) -> int:
     """Return how many members are <= last: the rank of that id."""
     return int(ids.rank(last)) if last >= 0 else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from pyroaring import BitMap, BitMap64
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 LITTLE: Final = sys.byteorder == "little"
 WORD: Final = 32
 """Bits of an id in an 8-byte number; the code stands above them."""
+Mixed: TypeAlias = BitMap | BitMap64
+"""Ids with a code above each."""
 
 
 def unpack(packed: bytes | None) -> BitMap:
@@ -32,9 +34,32 @@ class Packing(NamedTuple):
     wide: bool
     shift: int
 
-    def unpack(self, packed: bytes | None) -> Iterator[tuple[int, BitMap]]:
-        """Yield each code of a packed column with its ids."""
-        return wide(packed) if self.wide else narrow(packed, self.shift)
+    def mixed(self, packed: bytes | None) -> Mixed:
+        """Return the numbers of a packed column, ids with their codes."""
+        return _eights(packed) if self.wide else unpack(packed)
+
+    def apart(self, mixed: Mixed) -> Iterator[tuple[int, BitMap]]:
+        """Yield each code of such numbers with its ids."""
+        return _halves(mixed) if isinstance(mixed, BitMap64) else _slices(mixed, self.shift)
+
+
+class Mixing:
+    """Packed columns put together as they come. Their codes are told apart once, at the end: that takes its time."""
+
+    def __init__(self, how: Packing) -> None:
+        """Begin with none; `how` ids and codes are packed."""
+        self._how = how
+        self._mixed: Mixed = BitMap64() if how.wide else BitMap()
+
+    def put(self, packed: bytes | None) -> None:
+        """Add a packed column."""
+        if packed:
+            self._mixed.update(self._how.mixed(packed))
+
+    def apart(self) -> dict[int, BitMap]:
+        """Return the ids of each code, and forget them."""
+        mixed, self._mixed = self._mixed, BitMap()
+        return dict(self._how.apart(mixed))
 
 
 def packing(codes: int, last_id: int) -> Packing:
@@ -43,9 +68,13 @@ def packing(codes: int, last_id: int) -> Packing:
     return Packing(wide=codes << shift > 1 << WORD, shift=shift)
 
 
-def narrow(packed: bytes | None, shift: int) -> Iterator[tuple[int, BitMap]]:
-    """Yield each code of a column of 4-byte numbers with its ids."""
-    mixed = unpack(packed)
+def wide(packed: bytes | None) -> Iterator[tuple[int, BitMap]]:
+    """Yield each code of a column of 8-byte numbers with its ids: the code stands above the 32 bits of the id."""
+    return _halves(_eights(packed))
+
+
+def _slices(mixed: BitMap, shift: int) -> Iterator[tuple[int, BitMap]]:
+    """Yield each code of 4-byte numbers with its ids."""
     last = mixed.max() if mixed else -1
     start = 0
     while start <= last:
@@ -55,14 +84,18 @@ def narrow(packed: bytes | None, shift: int) -> Iterator[tuple[int, BitMap]]:
         yield code, some.shift(-(code << shift))
 
 
-def wide(packed: bytes | None) -> Iterator[tuple[int, BitMap]]:
-    """Yield each code of a column of 8-byte numbers with its ids: the code stands above the 32 bits of the id."""
-    mixed = array("Q")
-    mixed.frombytes(packed or b"")
+def _eights(packed: bytes | None) -> BitMap64:
+    """Return the numbers of a column of 8-byte numbers."""
+    numbers = array("Q")
+    numbers.frombytes(packed or b"")
     if LITTLE:
-        mixed.byteswap()
-    # A bitmap sorts faster than anything else at hand; in order, each code is one slice.
-    ordered = BitMap64(mixed).to_array()
+        numbers.byteswap()
+    return BitMap64(numbers)
+
+
+def _halves(mixed: BitMap64) -> Iterator[tuple[int, BitMap]]:
+    """Yield each code of 8-byte numbers with its ids."""
+    ordered = mixed.to_array()
     halves = memoryview(ordered).cast("B").cast("I")[0 if LITTLE else 1 :: 2]
     start = 0
     while start < len(ordered):

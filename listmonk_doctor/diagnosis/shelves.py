@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pyroaring import BitMap
 
+from listmonk_doctor.diagnosis.packed import Mixing
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -30,14 +32,26 @@ class Where(NamedTuple):
 class Shelf:
     """The subscriptions of one list with one status; each person has one at most, so ids stand for subscriptions."""
 
-    def __init__(self) -> None:
-        """Make an empty one."""
-        self.made: dict[int, BitMap] = {}
-        """Everybody, by where the date of making lies among the starts. Complete before the first question is asked."""
-        self.changed: dict[int, BitMap] = {}
-        """Who was changed behind a start that he was made before, by where the change lies among starts and ends."""
+    def __init__(self, how: Packing) -> None:
+        """Make an empty one; `how` ids come packed."""
+        self._mixed = Mixing(how), Mixing(how)
         self._at = Where(-1, -1, -1)
         self._before = BitMap()
+
+    def put(self, made: bytes | None, changed: bytes | None) -> None:
+        """Add what one piece of the pass brought; all of it has come before the first question is asked."""
+        for mixing, packed in zip(self._mixed, (made, changed), strict=True):
+            mixing.put(packed)
+
+    @cached_property
+    def made(self) -> dict[int, BitMap]:
+        """Everybody, by where the date of making lies among the starts."""
+        return self._mixed[0].apart()
+
+    @cached_property
+    def changed(self) -> dict[int, BitMap]:
+        """Who was changed behind a start that he was made before, by where the change lies among starts and ends."""
+        return self._mixed[1].apart()
 
     @cached_property
     def everybody(self) -> BitMap:
@@ -82,13 +96,10 @@ class Shelves:
 
     def put(self, list_id: int, status: str, made: bytes | None, changed: bytes | None) -> None:
         """Add what one piece of the pass brought."""
-        shelf = self._shelves.setdefault(list_id, {}).setdefault(status, Shelf())
-        for places, mixed in ((shelf.made, made), (shelf.changed, changed)):
-            for place, some in self._how.unpack(mixed):
-                if place in places:
-                    places[place] |= some
-                else:
-                    places[place] = some
+        shelves = self._shelves.setdefault(list_id, {})
+        if status not in shelves:
+            shelves[status] = Shelf(self._how)
+        shelves[status].put(made, changed)
 
     def classes(
         self,

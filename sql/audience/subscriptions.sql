@@ -11,7 +11,8 @@
 -- finds them with the fewest comparisons.
 --
 -- A chunk is a range of pages (by_page), of ids (by_id: below PostgreSQL 14, where a range of pages is no way to read),
--- or all there is, by the index on list_id. `list_id + 0` keeps that index out of the chunks: each would read it all.
+-- or all there is, by the index on list_id. `list_id + 0` keeps that index out of the chunks: each would read it all. Where
+-- there is one list (one) a chunk compares with that (only): an array costs twice as much, for each row of the table.
 -- What is constant is folded by the planner; `some` says that there are lists with double opt-in.
 SELECT substr(packed, first, %(piece)s) AS packed
 FROM (
@@ -34,7 +35,8 @@ FROM (
                END AS code
         FROM subscriber_lists
         WHERE (list_id = ANY(%(lists)s) OR %(by_page)s)
-          AND (list_id + 0 = ANY(%(lists)s) OR NOT %(by_page)s)
+          AND (list_id + 0 = ANY(%(lists)s) OR NOT %(by_page)s OR %(one)s)
+          AND (list_id + 0 = %(only)s OR NOT %(by_page)s OR NOT %(one)s)
           AND (ctid >= %(first_page)s::tid AND ctid < %(last_page)s::tid OR NOT %(by_page)s)
           AND (subscriber_id > %(above)s AND subscriber_id <= %(upto)s OR NOT %(by_id)s)
     ) AS subscription
