@@ -124,9 +124,7 @@ def packed(
             tell(done, len(every))
 
 
-def _ahead(
-    conn: Connection[Any], text: bytes, every: Sequence[Mapping[str, Any]]
-) -> Generator[deque[tuple[Any, ...]]]:
+def _ahead(conn: Connection[Any], text: bytes, every: Sequence[Mapping[str, Any]]) -> Generator[deque[tuple[Any, ...]]]:
     """Yield all rows of a statement for each set of values, and have the server at work on the next one meanwhile."""
 
     def send(values: Mapping[str, Any]) -> Cursor[Any]:
