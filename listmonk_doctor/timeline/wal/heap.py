@@ -89,6 +89,11 @@ def _of_page(page: bytes, block: int) -> dict[int, Version]:
     return found
 
 
+def lines_of(page: bytes, block: int, xid: int) -> list[int]:
+    """Return the line pointers under which a page's image shows versions that one transaction made, in order."""
+    return sorted(line for line, version in _of_page(page, block).items() if version.xmin == xid)
+
+
 class Heap:
     """The pages of one table, fed with its records in the order of the log; `made` holds every version that was met."""
 

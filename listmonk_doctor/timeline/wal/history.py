@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from listmonk_doctor.errors import PrivilegeError, RefusedError
 from listmonk_doctor.timeline.look import pace_now
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from psycopg import Cursor
 
-    from listmonk_doctor.timeline.wal.heap import Version
+    from listmonk_doctor.timeline.wal.heap import Heap, Version
     from listmonk_doctor.timeline.wal.rows import Layout
-    from listmonk_doctor.timeline.wal.stream import Outcome, Stream
+    from listmonk_doctor.timeline.wal.stream import Outcome
 
 _MARGIN: Final = timedelta(minutes=1)
 """How long before a campaign's start its row is of interest: the start itself is written before it is dated."""
@@ -87,23 +87,30 @@ def read_logs(  # noqa: PLR0913 - what is read, where from, and three bounds
     end = read_end(cursor)
     stop = end.place if shelf.live else None
     everything = held(shelf, table.system, table.major, stop)
-    chosen = wanted(shelf, everything, _since(rows, end.now), max(1, limit))
+    chosen = wanted(shelf, everything, since(rows, end.now), max(1, limit))
     run = Run(shelf, chosen, stop, time.monotonic() + seconds, progress)
     streams, read, notes = feed(cursor, table, run)
     same_file(cursor, table)
     versions, more = assemble(streams, table.layout, rows, end.now)
-    notes += more
+    timelines = timelines_of(cursor, rows, versions, end.now)
+    return Log(timelines, _reach(everything, read, versions, end, live=shelf.live), (*notes, *more))
+
+
+def timelines_of(
+    cursor: Cursor[Any], rows: dict[int, Row], versions: dict[int, list[RowVersion]], now: datetime
+) -> dict[int, Timeline]:
+    """Return the timelines of the campaigns of which versions were found, with today's settings."""
     timelines = {}
     for ident, found in versions.items():
         row = rows[ident]
         pace = pace_now(cursor, found[0].before)
-        ended, until = max(end.now, found[-1].before), found[-1].until
+        ended, until = max(now, found[-1].before), found[-1].until
         gaps = (Gap(until, ended, _LOST),) if until < ended else ()
         timelines[ident] = Timeline(ident, row.uuid, row.name, found[0].before, ended, tuple(found), gaps, (pace,))
-    return Log(timelines, _reach(everything, read, versions, end, live=shelf.live), tuple(notes))
+    return timelines
 
 
-def _since(rows: dict[int, Row], now: datetime) -> datetime:
+def since(rows: dict[int, Row], now: datetime) -> datetime:
     """Return from when on the log matters: before the first of the campaigns was started, or written last."""
     moments = [row.values["started_at"] or row.values["updated_at"] for row in rows.values()]
     return min([each for each in moments if each], default=now) - _MARGIN
@@ -117,8 +124,20 @@ class _Found:
     live: bool
 
 
+class Told(Protocol):
+    """What was read of one file of the table: the model of its pages, and how the transactions ended."""
+
+    @property
+    def heap(self) -> Heap:
+        """The model of its pages."""
+
+    @property
+    def outcomes(self) -> dict[int, Outcome]:
+        """How transactions ended, by their numbers."""
+
+
 def assemble(
-    streams: list[Stream], layout: Layout, rows: dict[int, Row], now: datetime
+    streams: Sequence[Told], layout: Layout, rows: dict[int, Row], now: datetime
 ) -> tuple[dict[int, list[RowVersion]], list[str]]:
     """Return the committed versions of each campaign in order, after they were held to what SELECT gives.
 
