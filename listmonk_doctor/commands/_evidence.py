@@ -39,6 +39,8 @@ class Evidence:
 
     recorded: Path | None = None
     log: bool = False
+    extensions: bool = False
+    """Whether pg_walinspect and pageinspect may be made to look, in a transaction that is rolled back."""
     logged: dict[int, Timeline] = field(default_factory=dict)
     left: dict[int, float | None] = field(default_factory=dict)
     because: dict[int, str] = field(default_factory=dict)
@@ -60,7 +62,7 @@ class Evidence:
         if not started:
             return
         try:
-            log, _ = _log.read(database, started, seconds=SECONDS)
+            log, _ = _log.read(database, started, seconds=SECONDS, extensions=self.extensions)
         except ConnectionFailedError:
             raise
         except PrivilegeError as error:
@@ -146,10 +148,18 @@ def _moves(timeline: Timeline) -> bool:
     return len({(each.status, each.sent, each.to_send, each.cursor) for each in timeline.versions}) > 1
 
 
-def evidence(recorded: Path | None, timeline: str) -> Evidence:
-    """Return what the options --recorded and --timeline mean. Raises UsageError where they name two files."""
+def evidence(recorded: Path | None, timeline: str, *, extensions: bool = False) -> Evidence:
+    """Return what the options --recorded, --timeline and --allow-extension mean.
+
+    Raises UsageError where they name two files, or extensions are allowed for a log that is not read.
+    """
+    if extensions and timeline != AUTO:
+        raise UsageError(
+            "--allow-extension is about reading the server's log, which --timeline switches off.",
+            hint="Leave one of them out, or add --timeline auto.",
+        )
     if timeline in (AUTO, OFF):
-        return Evidence(recorded, timeline == AUTO)
+        return Evidence(recorded, timeline == AUTO, extensions)
     if recorded is not None:
         raise UsageError("--recorded and --timeline name a file each.", hint="Name one: both read the same kind.")
     return Evidence(Path(timeline))

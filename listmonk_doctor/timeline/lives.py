@@ -54,7 +54,7 @@ class Reader:
         self.from_start = first.started_at is None and first.cursor == 0 and first.sent == 0
         self.life: Building | None = None if self.from_start else truncated(first)
         self.writes: list[tuple[datetime, datetime]] = [(first.after, first.before)]
-        self.alone = [first.source != "recording"]
+        self.alone = [first.source != "recording" and first.dated]
         """Of each write whether a log dates it: then its beats tell of a death, and sessions need not."""
 
     def read(self) -> Meaning:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from listmonk_doctor.errors import PrivilegeError
 from listmonk_doctor.timeline.wal.extensions import said
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from listmonk_doctor.timeline.model import RowVersion
     from listmonk_doctor.timeline.wal.extensions import Extension
+
+BY_WALINSPECT: Final = "the log, by pg_walinspect"
 
 
 def read_inspected(  # noqa: PLR0913 - what is read, by what, and three bounds
@@ -74,7 +76,9 @@ def _read(
     same_file(cursor, table)
     versions, more = assemble(fed, table.layout, rows, end.now)
     timelines = timelines_of(cursor, rows, versions, end.now)
-    return Log(timelines, _reach(read, versions, end, inspector.size), (*inspector.notes, *notes, *more))
+    return Log(
+        timelines, _reach(read, versions, end, inspector.size), (*inspector.notes, *notes, *more), (BY_WALINSPECT,)
+    )
 
 
 def _feed(

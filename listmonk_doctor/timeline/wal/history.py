@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 _MARGIN: Final = timedelta(minutes=1)
 """How long before a campaign's start its row is of interest: the start itself is written before it is dated."""
 
-_LOST: Final = "the log that is left does not hold the row as it is now"
+LOG: Final = "the log"
+LOST: Final = "the log that is left does not hold the row as it is now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,15 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What the log tells of campaigns, by id; those without a version in it are left out. `notes` are sentences."""
+    """What the log tells of campaigns, by id; those without a version in it are left out.
+
+    `notes` are sentences, `sources` what was read, in words.
+    """
 
     timelines: dict[int, Timeline]
     reach: Reach
     notes: tuple[str, ...]
+    sources: tuple[str, ...] = (LOG,)
 
 
 def read_logs(  # noqa: PLR0913 - what is read, where from, and three bounds
@@ -105,7 +110,7 @@ def timelines_of(
         row = rows[ident]
         pace = pace_now(cursor, found[0].before)
         ended, until = max(now, found[-1].before), found[-1].until
-        gaps = (Gap(until, ended, _LOST),) if until < ended else ()
+        gaps = (Gap(until, ended, LOST),) if until < ended else ()
         timelines[ident] = Timeline(ident, row.uuid, row.name, found[0].before, ended, tuple(found), gaps, (pace,))
     return timelines
 
@@ -158,7 +163,7 @@ def assemble(
             # In an older file the row stood elsewhere on the pages.
             live = _live(version, rows) if stream is streams[0] else row if row and row.xmin == version.xmin else None
             if live:
-                _hold(live, values)
+                hold(live, values)
             if row:
                 found[row.id].append(_Found(version, values, outcome, live is row))
     notes = []
@@ -179,12 +184,12 @@ def _live(version: Version, rows: dict[int, Row]) -> Row | None:
     return next((row for row in rows.values() if (row.xmin, row.spot) == (version.xmin, version.spot)), None)
 
 
-def _hold(row: Row, values: dict[str, Any]) -> None:
+def hold(row: Row, values: dict[str, Any], what: str = "log was") -> None:
     """Raise RefusedError where the version that SELECT sees was decoded to something else."""
     wrong = [name for name, value in row.values.items() if values.get(name) != value]
     if wrong:
         raise RefusedError(
-            f"The log was read wrongly: campaign {row.id} has another {wrong[0]} in it than in its row.",
+            f"The {what} read wrongly: campaign {row.id} has another {wrong[0]} in it than in its row.",
             hint=ANOTHER_WAY,
         )
 
