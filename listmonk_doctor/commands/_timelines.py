@@ -56,7 +56,7 @@ def run(asked: Request, where: Where) -> int:
     with opened(where) as database:
         warn_if_newer(database)
         told = _from_log(database, asked)
-        again = database.again
+        again = f"{' --allow-extension' * asked.extensions}{database.again}"
     _print(told, asked, again)
     if told.saved and not STATE.quiet:
         say(f"Saved to {told.saved}")
@@ -89,7 +89,7 @@ def _from_log(database: Database, asked: Request) -> Told:
         save(asked.save, source, timeline)
     saved = "" if asked.save is None else str(asked.save)
     where = " and ".join(log.sources) if asked.wal is None else str(asked.wal)
-    return Told(read_meaning(timeline), where, log.notes, saved, log.reach)
+    return Told(read_meaning(timeline), where, (*log.notes, *log.missed), saved, log.reach)
 
 
 def _since(oldest: datetime | None) -> str:

@@ -125,7 +125,8 @@ class Reader:
             low, high = 0, max(event.was.ceiling, event.now.ceiling, high)
         self.unseen.append(Unseen(low, high, len(self.lives), bool(event.moved or event.counted)))
         self.life = truncated(event.now)
-        self._say(event, "nobody looked, and the row changed")
+        if not event.single:  # what a page tells is told write by write
+            self._say(event, "nobody looked, and the row changed")
 
     def _edited(self, event: Event) -> None:
         """Somebody else wrote the counter or the cursor back (a repair): what was open is over."""

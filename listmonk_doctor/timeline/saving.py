@@ -54,7 +54,7 @@ def joined(old: Timeline, new: Timeline) -> Timeline:
     by_xmin = {each.xmin: each for each in old.versions}
     for each in new.versions:
         held = by_xmin.get(each.xmin, each)
-        by_xmin[each.xmin] = replace(each, until=max(each.until, held.until))
+        by_xmin[each.xmin] = _better(held, each)
     ordered = sorted(by_xmin.values(), key=lambda each: (each.before, each.place or 0))
     known = {(was.xmin, now.xmin) for one in (old, new) for was, now in pairwise(one.versions) if now.linked}
     found = ordered[:1]
@@ -64,6 +64,15 @@ def joined(old: Timeline, new: Timeline) -> Timeline:
     began, ended = min(old.began, new.began), max(old.ended, new.ended)
     gaps = tuple(dict.fromkeys((*old.gaps, *new.gaps)))
     return replace(new, began=began, ended=ended, versions=tuple(found), gaps=gaps)
+
+
+def _better(old: RowVersion, new: RowVersion) -> RowVersion:
+    """Return a version as the log has it, or a page that dates it; where none does, by what both say of its time."""
+    if old.dated or new.dated:
+        best = new if new.dated else old
+        return replace(best, until=max(each.until for each in (old, new) if each.dated))
+    before = min(old.before, new.before)
+    return replace(new, after=min(max(old.after, new.after), before), before=before, until=before)
 
 
 def _write(base: sqlite3.Connection, timeline: Timeline) -> None:

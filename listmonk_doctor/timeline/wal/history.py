@@ -61,13 +61,14 @@ class Reach:
 class Log:
     """What the log tells of campaigns, by id; those without a version in it are left out.
 
-    `notes` are sentences, `sources` what was read, in words.
+    `notes` are sentences, `sources` what was read, in words, `missed` what the role may not read, with what would help.
     """
 
     timelines: dict[int, Timeline]
     reach: Reach
     notes: tuple[str, ...]
     sources: tuple[str, ...] = (LOG,)
+    missed: tuple[str, ...] = ()
 
 
 def read_logs(  # noqa: PLR0913 - what is read, where from, and three bounds

@@ -80,7 +80,7 @@ def read_by(  # noqa: PLR0913 - what is read, how, and three bounds
             raise PrivilegeError(pageinspect.why)
         log = _with_pages(cursor, pageinspect.place, campaign_ids, log)
     except DoctorError as error:
-        log = replace(log, notes=(*log.notes, f"the table's own pages were not read: {_words(error)}"))
+        log = replace(log, missed=(f"the table's own pages were not read: {_words(error)}",))
     if made:
         log = replace(log, notes=(*log.notes, TRACES.format(names=" and ".join(made))))
     return log
