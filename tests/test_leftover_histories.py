@@ -5,6 +5,7 @@ More of them: LISTMONK_DOCTOR_HISTORIES=10000 pytest tests/test_leftover_histori
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hypothesis import given
@@ -16,7 +17,7 @@ from listmonk_doctor.timeline.lives import read_meaning
 from listmonk_doctor.timeline.wal.filling import filled
 from listmonk_doctor.timeline.wal.leftover import Leftover
 from tests.support.logging_model import FIRST_XMIN
-from tests.test_logged import Logged, hold, logged
+from tests.test_logged import Logged, hold, logged, played
 from tests.test_recorded_histories import FIXED, HISTORIES, Watched
 
 if TYPE_CHECKING:
@@ -49,6 +50,43 @@ class Lying(Logged):
         """What both say of the people."""
         figures = Watched(self.sender, writes=len(self.log.versions) - 1 + FIRST_XMIN).figures()
         return read_recorded(figures, read_meaning(self.timeline), "the log")
+
+
+def test_what_began_before_the_log_may_have_died_unseen() -> None:
+    """A fetch that the log dates, behind a version without a moment: the sender may have been killed in between."""
+    one = played()
+    one.sender.run(25.4)  # up to the second fetch, and not to a count behind it
+    fetches = [number for number, each in enumerate(one.log.versions) if number and moved(one, number)]
+    lying = Lying(one, fetches[1])
+    lying.lies = fetches[1] - 1
+    first, second = lying.timeline.versions[:2]
+    assert (first.source, first.dated, second.source, second.linked) == ("page", False, "log", True)
+    assert (second.before - first.after).total_seconds() > 5
+    assert lying.said.meaning.lives[0].end == "perhaps-died"
+
+
+def moved(one: Logged, number: int) -> bool:
+    """Tell whether a version is a fetch's."""
+    return one.log.versions[number].cursor > one.log.versions[number - 1].cursor
+
+
+def test_what_cannot_be_put_in_order_is_left_out() -> None:
+    """Nothing follows the row as it is now; nothing comes between two that the log links; no time runs backwards."""
+    one = played()
+    one.sender.run(40)
+    lying = Lying(one, 6)
+    lying.lies = 6
+    whole, live = lying.timeline, int(one.log.versions[-1].xmin)
+    alone = left(one.log.versions[2], 2)
+    put = filled(whole, [replace(alone, by=0)], live)
+    assert put is not None
+    assert (put.versions[0].xmin, put.versions[1]) == (str(alone.xmin), whole.versions[0])
+    for strange in (
+        replace(alone, xmin=live + 9, by=0),  # younger than the row as it is now
+        replace(alone, xmin=live + 9, by=live),  # what the log says that another version came before
+        replace(alone, by=0, values={**alone.values, "updated_at": whole.ended}),  # written later than what follows
+    ):
+        assert filled(whole, [strange], live) == whole
 
 
 def left(version: RowVersion, number: int) -> Leftover:

@@ -135,6 +135,12 @@ def test_records_that_cross_portions_are_not_lost(
     same(inspect(able, witness.ids), whole, witness.ids)
 
 
+def test_hits_are_taken_in_the_order_of_the_log() -> None:
+    """A place is a number that is written in two parts without leading zeros: its text sorts otherwise."""
+    hits = ["0/9FFFFE8 0/A000010", "0/10000000 0/10000040", "A/0 A/40", "10/0 10/40"]
+    assert sorted(sorted(hits), key=inspected.place_of) == hits
+
+
 def test_the_history_goes_on_in_an_older_file_by_pg_walinspect(able: Connection[Any]) -> None:
     """Where the table was rewritten meanwhile, what happened before is read from its older file."""
     witness = Witness(able)

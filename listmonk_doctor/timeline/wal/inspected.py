@@ -169,7 +169,7 @@ class Inspector:
         bounds = {"files": files, "database": database, "space": space, "low": low, "high": high}
         self.cursor.execute(statement("facts/log-blocks.sql", self.place), bounds)
         done, hits = self.cursor.fetchall()[0]
-        hits = sorted(hits or (), key=_place)
+        hits = sorted(hits or (), key=place_of)
         behind: list[tuple[int, int]] = []
         for first in range(0, len(hits), _AT_ONCE):
             for record, end in self._records(hits[first : first + _AT_ONCE]):
@@ -214,7 +214,7 @@ class Inspector:
         return found
 
 
-def _place(hit: str) -> int:
+def place_of(hit: str) -> int:
     """Return where in the log a hit begins."""
     high, low = hit.partition(" ")[0].split("/")
     return int(high, 16) << 32 | int(low, 16)
