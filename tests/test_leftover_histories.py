@@ -81,10 +81,11 @@ def test_what_cannot_be_put_in_order_is_left_out() -> None:
     put = filled(whole, [replace(alone, by=0)], live)
     assert put is not None
     assert (put.versions[0].xmin, put.versions[1]) == (str(alone.xmin), whole.versions[0])
+    late = {**alone.values, "updated_at": whole.ended}
     for strange in (
-        replace(alone, xmin=live + 9, by=0),  # younger than the row as it is now
+        replace(alone, xmin=live + 9, by=0, values=late),  # younger than the row as it is now
         replace(alone, xmin=live + 9, by=live),  # what the log says that another version came before
-        replace(alone, by=0, values={**alone.values, "updated_at": whole.ended}),  # written later than what follows
+        replace(alone, by=0, values=late),  # written later than what follows
     ):
         assert filled(whole, [strange], live) == whole
 
@@ -117,6 +118,7 @@ def test_what_pages_tell_of_a_generated_history_is_true(
     timeline = made.timeline
     held = [number for number in range(made.lies, count) if number >= made.begins or number not in made.pruned]
     assert [int(each.xmin) - FIRST_XMIN for each in timeline.versions] == held
+    assert [each.linked for each in timeline.versions] == [number == 0 or number - 1 in held for number in held]
     for each in timeline.versions:
         truth = one.log.versions[int(each.xmin) - FIRST_XMIN].before
         assert each.after <= truth <= each.before

@@ -82,6 +82,7 @@ def assert_sound(log: Log, witness: Witness, campaign: int) -> list[int]:
         start, end = times[place]
         assert each.after <= each.before <= each.until
         assert place == 0 or (each.after <= end and start <= each.before)
+    assert not versions[0].linked or places[0] == 0
     for at, each in enumerate(versions[1:], 1):
         if each.linked:
             assert places[at] == places[at - 1] + 1
