@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from listmonk_doctor.database.snapshot import rolled_back
+from listmonk_doctor.database.snapshot import rolled_back, snapshot
 from listmonk_doctor.errors import RefusedError
 from listmonk_doctor.timeline.lives import read_meaning
 from listmonk_doctor.timeline.merge import merge
 from listmonk_doctor.timeline.saving import joined
 from listmonk_doctor.timeline.told import steps
 from listmonk_doctor.timeline.wal import leftover
-from listmonk_doctor.timeline.wal.extensions import PAGEINSPECT, extension, ready
+from listmonk_doctor.timeline.wal.by_walinspect import read_inspected
+from listmonk_doctor.timeline.wal.extensions import PAGEINSPECT, WALINSPECT, extension, ready
 from listmonk_doctor.timeline.wal.filling import UNDATED, filled
 from listmonk_doctor.timeline.wal.leftover import read_leftovers
 from listmonk_doctor.timeline.wal.table import Table, read_table
 from tests.support.log_world import Edits, Witness, read, serve, told
-from tests.test_wal_extensions import by_ways, needs
+from tests.support.standby import follow, standby
+from tests.test_wal_extensions import SINCE, by_ways, needs
 from tests.test_wal_history import WRITE, fresh
 
 if TYPE_CHECKING:
@@ -243,6 +245,31 @@ def test_a_page_that_contradicts_the_log_is_refused(conn: Connection[Any]) -> No
     assert filled(log, found[campaign], int(log.last.xmin))
     with pytest.raises(RefusedError, match="two things of one version"):
         filled(log, [other(each) for each in found[campaign]], int(log.last.xmin))
+
+
+def test_a_standby_uses_what_is_installed_and_makes_nothing() -> None:
+    """It reads the log raw; extensions it cannot make, and says so; made on the primary they serve it as well."""
+    with serve({"autovacuum": "off"}) as primary, fresh(primary) as conn:
+        needs(conn, "pageinspect")
+        witness = Witness(conn)
+        with standby(primary, conn) as there:
+            campaign = campaign_of(witness, 4)
+            follow(conn, there)
+            log = by_ways(there, [campaign])
+            witness.assert_told(log, campaign, last=6)
+            (missed,) = log.missed
+            assert missed.endswith("a standby cannot make it; on the primary: CREATE EXTENSION pageinspect")
+            conn.execute("CREATE EXTENSION pageinspect")
+            if conn.info.server_version >= SINCE * 10000:
+                conn.execute("CREATE EXTENSION pg_walinspect")
+            follow(conn, there)
+            log = by_ways(there, [campaign])
+            assert not log.missed
+            assert assert_sound(log, witness, campaign)[-1] == len(witness.rows[campaign]) - 1
+            if conn.info.server_version >= SINCE * 10000:
+                with snapshot(there, schema="public") as cur:
+                    log = read_inspected(cur, extension(cur, WALINSPECT), [campaign])
+                witness.assert_told(log, campaign, last=6)
 
 
 def test_who_is_no_superuser_gets_the_log_alone(conn: Connection[Any], server: Server) -> None:
