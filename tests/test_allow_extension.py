@@ -57,7 +57,7 @@ def test_the_command_names_its_sources_and_what_it_left_behind(lost: Lost) -> No
     assert said["versions"][-1]["committed_after"] == said["versions"][-1]["committed_by"]
     assert any("pageinspect was made to look and taken back" in note for note in said["notes"])
     page = run(lost.dsn, "timeline", "2", OPTION, "--format", "plain").stdout
-    for words in ("the log and the table's own pages", "13 to 90 kB of log", "100 sent", f"--save FILE {OPTION}"):
+    for words in ("the log and the table's own pages", "13 to 110 kB of log", "100 sent", f"--save FILE {OPTION}"):
         assert words in page
     assert lost.witness.conn.execute(EXTENSIONS).fetchall() == [("plpgsql",)]
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from psycopg import Cursor
 
 TRACES: Final = (
-    "{names} was made to look and taken back with its transaction: no extension stays, but 13 to 90 kB of log (up to "
-    "250 right after a checkpoint) and some dozen dead rows in the server's catalogs do"
+    "{names} was made to look and taken back with its transaction: no extension stays, but 13 to 110 kB of log (up to "
+    "400 right after a checkpoint) and some dozen dead rows in the server's catalogs do"
 )
 """What --allow-extension leaves behind where an extension had to be made."""
 
