@@ -90,6 +90,21 @@ def test_what_cannot_be_put_in_order_is_left_out() -> None:
         assert filled(whole, [strange], live) == whole
 
 
+def test_runs_of_pages_are_not_put_into_each_other() -> None:
+    """What pages know to have replaced each other stays together, whatever number another leftover has."""
+    one = played()
+    one.sender.run(40)
+    versions = one.log.versions
+    lying = Lying(one, 8)
+    lying.lies = 8
+    pair = [replace(left(versions[2], 2), by=704), left(versions[4], 4), left(versions[5], 5), left(versions[6], 6)]
+    pair.append(left(versions[7], 7))
+    found = filled(lying.timeline, [*pair, replace(left(versions[3], 3), by=0)], int(versions[-1].xmin))
+    assert found is not None
+    assert [int(each.xmin) for each in found.versions[:5]] == [702, 704, 705, 706, 707]
+    assert all(each.linked for each in found.versions[1:])
+
+
 def left(version: RowVersion, number: int) -> Leftover:
     """Return a version as it lies on a page."""
     values = {

@@ -107,10 +107,11 @@ def ready(cursor: Cursor[Any], found: Extension) -> Extension:
             # Somebody else may make it meanwhile; then it is used as it is.
             cursor.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(name)))
     except psycopg.Error as error:
-        way = _allow(cursor, found.kind)
-        raise PrivilegeError(
-            f'{name} cannot be made here: the server says "{said(error)}"; a superuser can: {way}.'
-        ) from error
+        if cursor.connection.broken:
+            raise
+        denied = isinstance(error, psycopg.errors.InsufficientPrivilege)
+        way = f"; a superuser can: {_allow(cursor, found.kind)}" if denied else ""
+        raise PrivilegeError(f'{name} cannot be made here: the server says "{said(error)}"{way}.') from error
     return extension(cursor, found.kind)
 
 

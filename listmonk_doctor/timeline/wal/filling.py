@@ -39,7 +39,7 @@ def filled(begun: Timeline, leftovers: Sequence[Leftover], live: int) -> Timelin
     order = list(begun.versions)
     told = {int(each.xmin) for each in order}
     for run in _runs({xmin: each for xmin, each in seen.items() if xmin not in told}, follows):
-        _insert(order, run, follows[run[-1].xmin], live)
+        _insert(order, run, follows, live)
     if not order:
         return None
     versions = _bounded(_linked(order, seen, follows), begun.ended)
@@ -93,8 +93,9 @@ def _age(xmin: int, other: int) -> int:
     return age if age < _ROUND // 2 else age - _ROUND
 
 
-def _insert(order: list[RowVersion], run: Sequence[Leftover], by: int, live: int) -> None:
-    """Put a run where it belongs; nowhere where that is not known. `by` replaced its last version."""
+def _insert(order: list[RowVersion], run: Sequence[Leftover], follows: dict[int, int], live: int) -> None:
+    """Put a run where it belongs; nowhere where that is not known."""
+    by = follows[run[-1].xmin]
     place = next((at for at, each in enumerate(order) if int(each.xmin) == by), None)
     sure = place is not None
     if place is None:
@@ -104,9 +105,10 @@ def _insert(order: list[RowVersion], run: Sequence[Leftover], by: int, live: int
             return  # nothing follows the row as it is now
     made = [_version(each) for each in run]
     behind = order[place] if place < len(order) else None
-    if behind is not None and behind.linked:
-        return  # the log knows what came before that one, and it is another
-    if sure or (_in_time(made[-1], behind) and _in_time(order[place - 1] if place else None, made[0])):
+    ahead = order[place - 1] if place else None
+    if behind is not None and (behind.linked or (ahead and follows.get(int(ahead.xmin)) == int(behind.xmin))):
+        return  # it is known what came before that one, and it is another
+    if sure or (_in_time(made[-1], behind) and _in_time(ahead, made[0])):
         order[place:place] = made
 
 
