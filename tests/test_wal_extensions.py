@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from dataclasses import replace
@@ -204,6 +205,43 @@ def test_recycled_segments_are_beyond_its_reach(able: Connection[Any]) -> None:
     assert not versions[0].linked
     assert asked.reach.recycled == 0
     assert raw.reach.recycled > 0
+
+
+def test_segments_that_go_away_meanwhile_cost_versions_and_no_more(
+    able: Connection[Any], shipped: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the server writes and recycles, each history is true, and links nothing over what was lost."""
+    monkeypatch.setattr(inspected, "PORTION", 1 << 16)  # many statements, so that a segment goes between two of them
+    witness = Witness(able)
+    stop = threading.Event()
+    update = WRITE.format("sent = sent + 1")
+
+    def write() -> None:
+        steps = [*[update] * 8, "SELECT pg_switch_wal()", *[update] * 7, "CHECKPOINT", "SELECT pg_sleep(0.02)"]
+        for step in itertools.cycle(steps):
+            if stop.is_set():
+                break
+            witness.run(step, campaign=2)
+
+    writer = threading.Thread(target=write)
+    logs: list[Log] = []
+    writer.start()
+    try:
+        with psycopg.connect(shipped.dsn(able.info.dbname), autocommit=True) as other:
+            while len(logs) < 15 or len(witness.rows[2]) < 60:
+                logs.append(inspect(other, [2]))
+    finally:
+        stop.set()
+        writer.join()
+    rows, found = witness.rows[2], 0
+    for log in logs:
+        versions = log.timelines[2].versions if 2 in log.timelines else ()
+        places = [rows.index(told(each)) for each in versions]
+        assert places == sorted(set(places))
+        found += len(places)
+        for at, each in enumerate(versions[1:], 1):
+            assert not each.linked or places[at] == places[at - 1] + 1
+    assert found > len(logs)
 
 
 def test_a_falsified_layout_is_refused_by_pg_walinspect(able: Connection[Any], monkeypatch: pytest.MonkeyPatch) -> None:
