@@ -244,6 +244,38 @@ def test_segments_that_go_away_meanwhile_cost_versions_and_no_more(
     assert found > len(logs)
 
 
+def test_nothing_is_carried_over_a_segment_that_went_away(
+    able: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind it nothing is made up from what stood on the pages before: versions are left out, none is wrong."""
+    # Rows so long that few fit on a page: their places on it are soon used again.
+    able.execute("UPDATE campaigns SET body = (SELECT string_agg(md5(g::text), '') FROM generate_series(1, 55) AS g)")
+    witness = Witness(able)
+    witness.run("CHECKPOINT")
+    numbers = []
+    for column in ("sent", "to_send", "sent"):
+        for _ in range(12):
+            witness.run(WRITE.format(f"{column} = {column} + 1000"), campaign=2)
+        name = able.execute("SELECT pg_walfile_name(pg_current_wal_lsn())").fetchall()[0][0]
+        numbers.append(int(name[8:16], 16) * 256 + int(name[16:], 16))
+        witness.run("SELECT pg_switch_wal()")
+    portion = inspected.Inspector._portion
+
+    def removed(self: inspected.Inspector, heaps: Sequence[Any], low: int, high: int) -> int:
+        gone = high - 1 >> 24 == numbers[1]
+        return portion(self, heaps, 1 << 13 if gone else low, 1 << 14 if gone else high)
+
+    monkeypatch.setattr(inspected.Inspector, "_portion", removed)
+    known = {row[-1]: row for row in witness.rows[2]}
+    versions = [each for each in inspect(able, [2]).timelines[2].versions if each.xmin in known]
+    rows = [told(each) for each in versions]
+    assert rows[:12] == witness.rows[2][:12]
+    assert all(known[row[-1]] == row for row in rows)
+    assert len(rows) < len(witness.rows[2]) - 11
+    places = [witness.rows[2].index(row) for row in rows]
+    assert all(places[at] == places[at - 1] + 1 for at, each in enumerate(versions) if at and each.linked)
+
+
 def test_a_falsified_layout_is_refused_by_pg_walinspect(able: Connection[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the decoded row is not what SELECT gives, nothing is told at all."""
 
