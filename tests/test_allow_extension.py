@@ -54,6 +54,9 @@ def test_the_command_names_its_sources_and_what_it_left_behind(lost: Lost) -> No
     assert said["source"] == "the log and the table's own pages, by pageinspect"
     assert [each["sent"] for each in said["versions"]] == [row[1] for row in lost.witness.rows[2]]
     assert {each["source"] for each in said["versions"]} == {"page", "log"}
+    story = [each["what"] for each in said["moments"]]
+    assert story.count("100 sent") == 6
+    assert len([each for each in story if each.startswith("a batch up to")]) == 2
     assert said["versions"][-1]["committed_after"] == said["versions"][-1]["committed_by"]
     assert any("pageinspect was made to look and taken back" in note for note in said["notes"])
     page = run(lost.dsn, "timeline", "2", OPTION, "--format", "plain").stdout

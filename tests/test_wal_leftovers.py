@@ -13,7 +13,7 @@ from listmonk_doctor.errors import RefusedError
 from listmonk_doctor.timeline.lives import read_meaning
 from listmonk_doctor.timeline.merge import merge
 from listmonk_doctor.timeline.saving import joined
-from listmonk_doctor.timeline.told import steps
+from listmonk_doctor.timeline.told import moments, steps
 from listmonk_doctor.timeline.wal import leftover
 from listmonk_doctor.timeline.wal.by_walinspect import read_inspected
 from listmonk_doctor.timeline.wal.extensions import PAGEINSPECT, WALINSPECT, extension, ready
@@ -192,6 +192,9 @@ def test_undated_versions_prove_no_death(conn: Connection[Any]) -> None:
     meaning = read_meaning(timeline)
     assert not [life for life in meaning.lives if life.end == "died"]
     assert meaning.unseen
+    words = [each.what for each in moments(meaning)]
+    assert words.count("100 sent") == 3
+    assert len([each for each in words if each.startswith("a batch up to id")]) == 3
     assert merge(timeline, None) is timeline
     recorded = replace(timeline, versions=tuple(replace(each, source="recording") for each in timeline.versions))
     assert merge(recorded, timeline) is recorded

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from listmonk_doctor.timeline.beats import whole
 from listmonk_doctor.timeline.events import STOPPED, Event
 from listmonk_doctor.timeline.meaning import Moment
+from listmonk_doctor.timeline.model import LATE
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -96,8 +97,9 @@ def _pressed(step: Step) -> str:
 
 
 def _on_page(step: Step) -> bool:
-    """Tell whether a page tells what was written, but not when: no meaning has it."""
-    return step.version.source == "page" and not step.version.dated and step.kind not in ("first", "unseen")
+    """Tell whether a page tells what was written, but hardly when: a meaning leaves it out."""
+    blind = (step.version.before - step.version.after).total_seconds() > LATE
+    return step.version.source == "page" and blind and step.kind not in ("first", "unseen")
 
 
 def _kind(event: Event, counts: set[tuple[datetime, datetime]]) -> Kind:  # noqa: PLR0911 - one return per kind
