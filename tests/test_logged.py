@@ -14,9 +14,10 @@ from hypothesis import given, note
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
+from listmonk_doctor.diagnosis.assumptions import name
 from listmonk_doctor.diagnosis.causes import Live, judge_causes
 from listmonk_doctor.diagnosis.recorded_people import read_recorded
-from listmonk_doctor.diagnosis.recorded_story import recorded_causes
+from listmonk_doctor.diagnosis.recorded_story import recorded_causes, tell_recorded
 from listmonk_doctor.timeline.lives import read_meaning
 from tests.engine_model import Sender, Settings
 from tests.support.logging_model import FIRST_XMIN, Log, moment
@@ -152,6 +153,7 @@ def test_a_database_that_stands_still_is_no_death(one: Logged, stalls: list[tupl
         note(f"{each.after:%M:%S.%f} {each.before:%M:%S.%f} {each.what}")
     if not one.log.kills:
         assert not [life for life in said.meaning.lives if life.end == "died"] or said.meaning.muddled
+    assert said.outpaced is None or one.sender.server.races, "a count may be written twice only where flushes race"
 
 
 def played(version: str = "6.2.0", people: int = 1000, settings: Settings | None = None) -> Logged:
@@ -300,6 +302,58 @@ def test_two_servers_are_seen_by_their_beats() -> None:
     versions.sort(key=lambda each: each.before)
     said = read_meaning(replace(timeline, versions=tuple(versions)))
     assert said.muddled == "two servers were at work"
+
+
+@pytest.mark.parametrize("today", [Settings(500, 5, 4), Settings(500, 1, 1)])
+def test_settings_that_were_lowered_since_take_nobody_for_left(today: Settings) -> None:
+    """A hundred a second were sent, today's settings allow far less: the log shows it, and nothing rests on them."""
+    one = played(people=3000, settings=Settings(500, 10, 10))
+    one.sender.run(23)
+    one.act("kill")
+    one.sender.run(3)
+    one.act("boot")
+    one.sender.run(120)
+    timeline = one.log.timeline()
+    slower = replace(
+        timeline.paces[0], concurrency=today.concurrency, message_rate=today.message_rate, batch_size=today.batch_size
+    )
+    figures = Watched(one.sender, writes=len(one.log.versions) - 1 + FIRST_XMIN).figures()
+    said = read_recorded(figures, read_meaning(replace(timeline, paces=(slower,))), "the log")
+    assert said.outpaced is not None
+    assert said.outpaced.allowed < said.outpaced.counted <= 520
+    assert set(one.sender.mails).isdisjoint(said.not_mailed)
+    assert set(one.sender.mails).isdisjoint(said.never)
+    assert set(said.presumed) <= set(one.sender.mails)
+    (hole,) = said.holes
+    assert one.sender.missed <= set(hole.most)
+    assert hole.last_id == max(each.cursor for each in one.log.versions if each.before <= hole.after)
+
+
+def test_a_database_that_stood_still_does_not_outpace_the_settings() -> None:
+    """A count that was held up for seconds, and the next one at its own time, fit the settings."""
+    one = played()
+    one.sender.run(60)
+    for start in (9.5, 14.9, 19.99):
+        for seconds in (0.3, 1.0, 4.0, 7.0):
+            one.stalls = ((start, seconds),)
+            assert one.said.outpaced is None, one.stalls
+
+
+def test_a_batch_size_that_was_changed_since_is_seen_in_the_log() -> None:
+    """Batches of 300 were taken, and the setting is 500 today: what one stop can lose follows from the 300."""
+    one = played(people=3000, settings=Settings(300, 5, 4))
+    one.sender.run(50)
+    one.act("kill")
+    figures = Watched(one.sender, writes=len(one.log.versions) - 1 + FIRST_XMIN).figures()
+    figures = replace(figures, settings=replace(figures.settings, batch_size=500))
+    heard = replace(figures, recorded=read_recorded(figures, read_meaning(one.log.timeline()), "the log"))
+    assert heard.recorded is not None
+    assert heard.recorded.batches == (4, 300, 300)
+    assert figures.settings.one_stop - heard.then.one_stop == 200
+    assert heard.then.batch_size == 300
+    _, known, _ = tell_recorded(heard)
+    assert "PostgreSQL's log shows 4 full batches of 300 people; the batch size is 500 today." in known
+    assert "batch size was 300 all along" in name(["same-batch-size"], heard)[0].sentence
 
 
 def ends(one: Logged) -> list[str]:

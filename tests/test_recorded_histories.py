@@ -55,8 +55,8 @@ class Watched:
     boots: int = 0
     done: list[str] = field(default_factory=list)
     hidden: bool = False
-    """Whether it was paused and started again between two looks: no-clean-pause-in-mid-batch does not hold then."""
-    _paused: bool = False
+    """Whether Pause and Start were both pressed between two looks: no-clean-pause-in-mid-batch does not hold then."""
+    _pressed: frozenset[str] = frozenset()
     _row: tuple[object, ...] = ()
     _due: float = 0.0
 
@@ -91,7 +91,7 @@ class Watched:
         self.looks += 1
         if self.looks in self.blind:
             return
-        self._paused = False
+        self._pressed = frozenset()
         self.note_write()
         row, model = self.sender.row, self.sender.settings
         at = moment(self.sender.now)
@@ -119,9 +119,9 @@ class Watched:
         sender = self.sender
         self.done.append(f"{action} at {sender.now:.2f}")
         if action == "pause":
-            self._paused = sender.pause() or self._paused
+            self._press(action, done=sender.pause())
         elif action == "start":
-            self.hidden = (sender.start() and self._paused) or self.hidden
+            self._press(action, done=sender.start())
         elif action == "cancel":
             sender.cancel()
         elif action == "kill" and sender.alive:
@@ -130,6 +130,10 @@ class Watched:
             sender.boot()
             self.boots += 1
         self.note_write()
+
+    def _press(self, action: str, *, done: bool) -> None:
+        self._pressed |= {action} if done else set()
+        self.hidden |= len(self._pressed) > 1
 
     def figures(self) -> Figures:
         """Return the figures of the row as it is, with an audience of which everything is known."""

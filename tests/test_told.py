@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from listmonk_doctor.timeline.lives import read_meaning
 from listmonk_doctor.timeline.model import Pace, RowVersion, Timeline
 from listmonk_doctor.timeline.told import steps
+
+if TYPE_CHECKING:
+    from listmonk_doctor.timeline.meaning import Meaning
 
 START = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 TO_SEND, LAST = 400, 402
@@ -19,11 +23,15 @@ def version(seconds: float, status: str, sent: int, cursor: int, updated: float)
     return RowVersion(at, at, at, *row, f"{seconds:.3f}", "log", round(seconds * 1000))
 
 
-def told(*versions: RowVersion) -> list[tuple[str, str]]:
-    """Return the kinds and words of a log's versions, sent by 4.1.0."""
+def meant(*versions: RowVersion) -> Meaning:
+    """Return what a log's versions mean, sent by 4.1.0."""
     pace = Pace(START, 500, 5, 4, 0, 0.0, "v4.1.0")
-    line = Timeline(1, "u", "n", versions[0].before, versions[-1].before, versions, (), (pace,))
-    return [(each.kind, each.words) for each in steps(read_meaning(line))]
+    return read_meaning(Timeline(1, "u", "n", versions[0].before, versions[-1].before, versions, (), (pace,)))
+
+
+def told(*versions: RowVersion) -> list[tuple[str, str]]:
+    """Return the kinds and words of a log's versions."""
+    return [(each.kind, each.words) for each in steps(meant(*versions))]
 
 
 def test_an_end_in_two_writes_is_one_end() -> None:
@@ -50,3 +58,32 @@ def test_an_overwritten_cursor_is_named_by_the_id_that_was_lost() -> None:
     )
     assert way[0] == "closing"
     assert end == ("overwritten", f"the count `to_send` written over the cursor {LAST} (M2)")
+
+
+def test_a_late_scan_right_behind_another_write_is_no_certain_death() -> None:
+    """The database stood still for six seconds: a fetch, the late scan and the next fetch are committed together."""
+    meaning = meant(
+        version(-5.0, "running", 0, 0, -5.0),
+        version(0.0, "running", 0, 54, 0.0),
+        version(0.0001, "running", 5, 54, 0.0),
+        version(6.0, "running", 5, 59, 3.0),
+        version(6.0001, "running", 5, 59, 3.0),
+        version(6.0002, "running", 5, 60, 4.0),
+        version(9.0, "running", 10, 60, 4.0),
+        version(14.0, "running", 11, 60, 4.0),
+    )
+    assert [life.end for life in meaning.lives] == ["perhaps-died", "open"]
+
+
+def test_a_late_scan_right_before_an_end_that_lacks_nobody_is_no_certain_death() -> None:
+    """The database stood still while everybody was mailed: the last beat and the end are committed together."""
+    meaning = meant(
+        version(-5.0, "running", 0, 0, -5.0),
+        version(0.0, "running", 0, LAST, 0.0),
+        version(5.0, "running", TO_SEND, LAST, 0.0),
+        version(10.0, "running", TO_SEND, LAST, 0.0),
+        version(16.0, "running", TO_SEND, LAST, 0.0),
+        version(16.0001, "running", TO_SEND, LAST, 15.0),
+        version(16.0002, "finished", TO_SEND, LAST, 15.5),
+    )
+    assert [life.end for life in meaning.lives] == ["perhaps-died"]

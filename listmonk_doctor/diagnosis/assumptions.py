@@ -26,13 +26,14 @@ CODES: Final = (
 
 def _settings(figures: Figures) -> str:
     """Return the sentence for the settings; a recording that saw them change knows better than today's."""
-    settings = figures.settings
+    settings = figures.then
     seen = figures.recorded.meaning.timeline.paces if figures.recorded else ()
     if len({(pace.batch_size, pace.concurrency, pace.message_rate) for pace in seen}) > 1:
         return "batch size, workers and message rate were those that the recording saw, and no others in between"
+    how = "as it is today" if settings == figures.settings else "of which the log shows the batches and flushes"
     return (
         f"the batch size was {settings.batch_size:,} all along, with {settings.concurrency:,} workers and a "
-        f"message rate of {settings.message_rate:,}, as it is today"
+        f"message rate of {settings.message_rate:,}, {how}"
     )
 
 
@@ -47,7 +48,7 @@ def _sentence(code: str, figures: Figures) -> str:
     return {
         "same-batch-size": _settings(figures),
         "no-clean-pause-in-mid-batch": (
-            "it was never paused and started again between two looks of the recording"
+            "Pause and Start were never both pressed between two looks of the recording"
             if figures.watched
             else "it was never paused cleanly in the middle of a batch"
         ),

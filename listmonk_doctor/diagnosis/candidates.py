@@ -24,7 +24,7 @@ def largest_hole(figures: Figures) -> int:
     """
     fetched = count_upto(figures.audience.possible, _end(figures)) + figures.invisible
     short = fetched - figures.campaign.sent + len(figures.newcomers_below)
-    return max(0, min(short, figures.settings.one_stop))
+    return max(0, min(short, figures.then.one_stop))
 
 
 def short_by_dates(figures: Figures) -> int:
@@ -76,7 +76,7 @@ def _behind_proofs(figures: Figures, block: Block) -> Block:
     if len(proofs) < PROOFS_NEEDED:
         return block
     last = int(proofs[len(proofs) - PROOFS_NEEDED])
-    first = figures.rank_by_dates(last) - figures.settings.front - figures.rank_error[0] + 1
+    first = figures.rank_by_dates(last) - figures.then.front - figures.rank_error[0] + 1
     if first <= block.first_rank:
         return block
     low = max(block.first_id, at_rank(figures.audience.estimate, first))
@@ -101,7 +101,7 @@ def candidates(figures: Figures, at_most: int | None = None) -> tuple[Block, ...
     if hole == 0:
         return ()
     dated = at_most is not None
-    batch, front = figures.settings.batch_size, figures.settings.front
+    batch, front = figures.then.batch_size, figures.then.front
     end = figures.rank_by_dates(_end(figures))
     boundaries = [*range(batch, end, batch), end]
     blocks = [
@@ -122,7 +122,7 @@ def _skipped(figures: Figures, *, dated: bool) -> Block:
     short = max(0, figures.rank_by_dates(_end(figures)) - figures.campaign.sent) + len(figures.newcomers_below)
     if dated:
         short = max(0, short_by_dates(figures))
-    block = _stretch(figures, last_rank - short - figures.settings.front + 1, last_rank, "", dated=dated)
+    block = _stretch(figures, last_rank - short - figures.then.front + 1, last_rank, "", dated=dated)
     return Block(
         block.first_id,
         max(block.last_id, last_id),
@@ -141,7 +141,7 @@ def in_hand(figures: Figures) -> Block | None:
     if figures.ended or figures.ahead <= 0:
         return None
     end = figures.rank_by_dates(figures.campaign.cursor)
-    first = end - figures.ahead - figures.settings.front + 1
+    first = end - figures.ahead - figures.then.front + 1
     return _stretch(figures, first, end, "fetched and not counted as sent yet", dated=True)
 
 
@@ -156,9 +156,9 @@ def pinned(figures: Figures) -> Block | None:
         return None
     end = figures.rank_by_dates(figures.campaign.ceiling)
     short = end - figures.campaign.sent
-    if not 0 < short <= figures.settings.one_stop:
+    if not 0 < short <= figures.then.one_stop:
         return None
-    first = figures.campaign.sent + 1 - figures.settings.front
+    first = figures.campaign.sent + 1 - figures.then.front
     block = _stretch(figures, first, end, "the last batch had been fetched when the stop came", dated=True)
     return Block(
         block.first_id,

@@ -45,8 +45,8 @@ def _lost(figures: Figures, live: Live) -> Judged:  # noqa: PLR0911 - one return
         rank = figures.rank_by_dates(campaign.cursor)
         return "ruled-out", f"{campaign.sent:,} were sent and the cursor stands at rank {rank:,}: no hole below it"
     most = (
-        f"one stop can lose up to {figures.settings.one_stop:,} (batch, queue and workers of today), more where Start "
-        "was pressed before a Pause had drained"
+        f"one stop can lose up to {figures.then.one_stop:,} (batch, queue and workers{_of_today(figures)}), more where "
+        "Start was pressed before a Pause had drained"
     )
     if figures.ended:
         return "consistent", f"{short:,} below the cursor are not counted as sent; {most}{_several(figures, short)}"
@@ -55,9 +55,13 @@ def _lost(figures: Figures, live: Live) -> Judged:  # noqa: PLR0911 - one return
     return "consistent", f"{short:,} are fetched and not counted as sent; {most}; a start now would skip them"
 
 
+def _of_today(figures: Figures) -> str:
+    return " of today" if figures.then == figures.settings else ", as the log shows them"
+
+
 def _several(figures: Figures, short: int) -> str:
     """Say that one stop is not enough for what is short, where that is so; else nothing."""
-    settings = figures.settings
+    settings = figures.then
     one = settings.one_stop + settings.flush
     if short <= one:
         return ""

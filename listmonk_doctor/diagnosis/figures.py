@@ -110,8 +110,8 @@ class Figures(Given):
         if campaign.cursor != campaign.to_send:
             return False
         left = between(self.audience.possible, campaign.cursor, campaign.ceiling)
-        short = 0 if self.ended else self.ahead - self.flush - self.settings.front
-        return len(left) > self.slack or not self.cursor_is_somebody or short > self.settings.one_stop
+        short = 0 if self.ended else self.ahead - self.flush - self.then.front
+        return len(left) > self.slack or not self.cursor_is_somebody or short > self.then.one_stop
 
     @property
     def cursor_is_somebody(self) -> bool:

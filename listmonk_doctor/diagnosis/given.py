@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -101,10 +102,20 @@ class Given:
         return self.settings.concurrency
 
     @cached_property
+    def then(self) -> Settings:
+        """The settings as they were when it was sent, as far as a log shows that they were not today's."""
+        log = self.recorded
+        batch = (log.batches.size if log and log.batches else None) or self.settings.batch_size
+        rate = self.settings.message_rate
+        if log and log.outpaced:
+            rate = max(rate, math.ceil(log.outpaced.counted / log.outpaced.seconds / self.settings.concurrency))
+        return replace(self.settings, batch_size=batch, message_rate=rate)
+
+    @cached_property
     def flush(self) -> int:
         """The most mails that one count of `sent` can hold: at today's rate, or a faster one that a recording saw."""
         seen = self.recorded.meaning.timeline.paces if self.recorded else ()
-        return max(self.settings.flush, *(int(SCAN_SECONDS * pace.per_second) for pace in seen), 0)
+        return max(self.then.flush, *(int(SCAN_SECONDS * pace.per_second) for pace in seen), 0)
 
     @property
     def gap(self) -> int:

@@ -113,7 +113,7 @@ def _unknown(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[Block, ...],
         return rest & noise, (), tuple(always)
     if figures.cut_first:
         return rest, (), ()
-    blocks = candidates(figures, min(short, figures.settings.one_stop))
+    blocks = candidates(figures, min(short, figures.then.one_stop))
     if hand := in_hand(figures):
         blocks = (*blocks, hand)
     codes = ("same-batch-size", "no-clean-pause-in-mid-batch", *always)

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from pyroaring import BitMap
 
     from listmonk_doctor.diagnosis.figures import Figures
+    from listmonk_doctor.diagnosis.logged_batches import Batches
     from listmonk_doctor.timeline.meaning import Meaning
+    from listmonk_doctor.timeline.outpaced import Outpaced
 
 CODES: Final = ("no-clean-pause-in-mid-batch", "lists-unchanged-while-sending", "no-failures")
 """What a recording does not see: a Pause and a Start between two looks, changes of the lists, whose mail failed."""
@@ -49,7 +51,9 @@ class Recorded:
     `complete`: it was watched from before the first batch until now, so that nothing else can have happened; else it
     narrows only what it covers. `presumed` were taken by a worker; `not_mailed` were not, ever; `never` were never
     fetched (only where it is complete). `counted` is how many mails were counted while it was watched, `again` are of
-    today's audience, taken by a life after an earlier one may have mailed them.
+    today's audience, taken by a life after an earlier one may have mailed them. `outpaced` is set where the log shows
+    that the settings were others when it was sent, so that nothing follows from how fast it can have been. `batches`
+    are those that it shows, whose size may not be today's either.
     """
 
     source: str
@@ -62,6 +66,8 @@ class Recorded:
     counted: int
     started_over: bool
     again: BitMap
+    outpaced: Outpaced | None = None
+    batches: Batches | None = None
 
     @property
     def narrows(self) -> bool:

@@ -7,11 +7,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from listmonk_doctor.diagnosis.idsets import at_rank, between, count_upto
+from listmonk_doctor.diagnosis.logged_batches import batches
 from listmonk_doctor.diagnosis.recorded import Hole, Recorded
 from listmonk_doctor.diagnosis.report import Range
 from listmonk_doctor.errors import RefusedError
 from listmonk_doctor.listmonk.versions import SCAN_SECONDS
 from listmonk_doctor.timeline.meaning import Unseen, fastest
+from listmonk_doctor.timeline.outpaced import outpaced
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -87,6 +89,8 @@ class _Reading:
         self.most = audience.sure | audience.newcomers
         """Who surely was or may have been fetched; whoever else may have been is counted by `_hidden`."""
         self.rate, self.workers, self.queue, _ = fastest(meaning.timeline.paces)
+        self.outpaced = outpaced(meaning.timeline)
+        """Set where the settings were surely others, so that nothing follows from rate, workers and queue."""
         self.current = self._as_it_was()
         self.unseen = [*meaning.unseen, *self._since()]
 
@@ -129,7 +133,7 @@ class _Reading:
             left -= reach.fetched - reach.left
         never = self.nobody
         doubtful = self._doubtful()
-        if complete:
+        if complete and not self.outpaced:
             never = self.members - fetched - doubtful - figures.audience.undated
         # What came before is hidden: where a cursor may have been overwritten, anybody may have been mailed.
         certain = complete or not figures.can_start_over
@@ -149,6 +153,8 @@ class _Reading:
             counted=sum(life.counted for life in meaning.lives),
             started_over=meaning.goes_back,
             again=self._again(),
+            outpaced=self.outpaced,
+            batches=None if figures.cut_first else batches(meaning.timeline, figures.audience),
         )
 
     def _again(self) -> BitMap:
@@ -206,8 +212,8 @@ class _Reading:
         upper = end
         if life.stopped and self._short(life, end) > 0:
             below = between(self.most, life.low, end)
-            upper = at_rank(below, len(below) - self.rate - self.workers)
-        skips = life.stopped and not (life.begun and not life.mixed and self._loses(life))
+            upper = life.low if self.outpaced else at_rank(below, len(below) - self.rate - self.workers)
+        skips = life.stopped and not self.outpaced and not (life.begun and not life.mixed and self._loses(life))
         left = between(fetched, self._noise(end), life.high) if skips else self.nobody
         return _Reach(fetched, between(fetched, life.low, upper), left)
 
@@ -231,6 +237,8 @@ class _Reading:
         """
         if self._short(life, life.high) <= 0:
             return life.high
+        if self.outpaced:
+            return life.low
         slack = self.rate + self.workers
         best = life.low
         if life.begun and not life.mixed:
@@ -270,7 +278,7 @@ class _Reading:
     def _left_from(self, life: Life, died_by: datetime | None) -> int:
         """Return the id from which on nobody can have been taken before the death, at the workers' full rate."""
         nobody = life.high + 1
-        if died_by is None or self._loses(life):
+        if died_by is None or self.outpaced or self._loses(life):
             return nobody
         best = nobody
         for fetch in life.fetches:

@@ -29,7 +29,16 @@ def tell_recorded(figures: Figures) -> tuple[Sentences, Sentences, Sentences]:
     ]
     if recorded.again and not recorded.meaning.muddled:
         happened.append(_again(recorded))
-    return tuple(happened), _known(recorded), _unknowable(figures, recorded)
+    return tuple(happened), (*_known(recorded), *_batches(figures, recorded)), _unknowable(figures, recorded)
+
+
+def _batches(figures: Figures, recorded: Recorded) -> Sentences:
+    """Return what a log shows of the batch size of the time in which it was sent."""
+    seen, today = recorded.batches, figures.settings.batch_size
+    if seen is None or seen.least <= today <= seen.most:
+        return ()
+    held = f"{seen.least:,}" if seen.size else f"{seen.least:,} to {seen.most:,}"
+    return (f"{recorded.saw} shows {seen.number:,} full batches of {held} people; the batch size is {today:,} today.",)
 
 
 def _again(recorded: Recorded) -> str:
@@ -90,6 +99,12 @@ def _unknowable(figures: Figures, recorded: Recorded) -> Sentences:
     if meaning.muddled:
         return (f"Nothing follows from {recorded.noun}: {meaning.muddled}.",)
     said = [_perhaps(hole, recorded.noun) for hole in recorded.holes if not hole.certain]
+    if faster := recorded.outpaced:
+        said.append(
+            f"In {faster.seconds:.1f} seconds up to {faster.at:%H:%M:%S} UTC {faster.counted:,} mails were counted; "
+            f"today's settings allow {faster.allowed:,}: workers or message rate were higher then (or a count was "
+            "written twice). Who was mailed in the last seconds before an end cannot be told by them."
+        )
     if not recorded.complete:
         missing = [] if meaning.from_start else ["what came before it began"]
         missing += ["what happened since it ended"] if figures.campaign.xmin != meaning.last.xmin else []

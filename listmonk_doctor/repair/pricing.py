@@ -197,7 +197,7 @@ def presume_mailing(case: Case, mailed: BitMap, assumptions: tuple[str, ...]) ->
     if figures.counts_fetched or settled(figures) or one_decided(figures):
         return None
     audience, sent, residual = figures.audience, figures.campaign.sent, figures.residual
-    ragged = 0 if figures.settings.paced_by_window else figures.settings.front
+    ragged = 0 if figures.settings.paced_by_window else figures.then.front
     early = at_rank(audience.estimate, sent - max(0, residual) - ragged)
     late = at_rank(audience.estimate, sent + max(0, -residual) + ragged)
     members = audience.members - audience.newcomers

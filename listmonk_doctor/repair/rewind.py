@@ -84,7 +84,7 @@ def _after_the_end(case: Case) -> tuple[Target, ...]:
 
 def _stopped_without_cursor(figures: Figures) -> tuple[Target, ...]:
     """Paused with an overwritten cursor (M2): only `sent` and the audience's order tell where it stood."""
-    sent, front = figures.campaign.sent, figures.settings.front
+    sent, front = figures.campaign.sent, figures.then.front
     assumed = (
         f"If nothing was lost, failed or left uncounted before, and it never started over, the first {sent:,} people "
         "of the audience were mailed"
@@ -98,7 +98,7 @@ def _stopped_without_cursor(figures: Figures) -> tuple[Target, ...]:
 
 def _stopped(figures: Figures) -> tuple[Target, ...]:
     """Not yet lost: the cursor is ahead of what was sent, and nobody pressed Start since."""
-    settings, sent = figures.settings, figures.campaign.sent
+    settings, sent = figures.then, figures.campaign.sent
     at_cursor = figures.rank_by_dates(figures.campaign.cursor)
     floor = at_cursor - settings.one_stop - settings.front  # its front is ragged
     if figures.can_start_over and figures.campaign.cursor == figures.campaign.to_send:

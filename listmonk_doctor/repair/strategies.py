@@ -140,7 +140,7 @@ def _nothing(setting: Setting) -> Option:
     status = figures.campaign.status
     trusted = figures.cursor_trusted and (
         figures.ahead <= figures.slack
-        or (status == "paused" and setting.prefer == "no-duplicates" and figures.ahead <= figures.settings.flush)
+        or (status == "paused" and setting.prefer == "no-duplicates" and figures.ahead <= figures.then.flush)
     )
     healthy = verdict in ("complete", "cancelled", "not-started") or (verdict == "in-progress" and trusted)
     broken = bool(figures.campaign.deleted_lists) or is_due(figures.campaign, figures.now) or figures.overwritten

@@ -60,18 +60,29 @@ class _Pipe:
 
 
 def whole(versions: Sequence[RowVersion]) -> list[RowVersion]:
-    """Return the versions without those that a clean-up wrote on its way: count and cursor first, status next."""
+    """Return the versions without those that a clean-up wrote on its way: count and cursor first, status next.
+
+    Where more than a clean-up may lie before such a version (a log that begins with it, behind a look), the status
+    comes in its stead, as if it had been looked at.
+    """
     kept = list(versions[:1])
+    joined: RowVersion | None = None
     for number, version in enumerate(versions[1:], 1):
+        each = version if joined is None else replace(version, after=joined.after, source="recording")
+        joined = None
         after = versions[number + 1] if number + 1 < len(versions) else None
-        if after is None or not _on_its_way(Event(kept[-1], version), Event(version, after)):
-            kept.append(version)
+        first = Event(kept[-1], each)
+        if after is None or not _on_its_way(first, Event(each, after)):
+            kept.append(each)
+        elif not first.alone:
+            joined = each
     return kept
 
 
 def _on_its_way(first: Event, second: Event) -> bool:
     if (
-        not (first.alone and second.alone)
+        first.hidden
+        or not second.alone
         or not first.touched
         or first.pressed
         or not second.pressed
@@ -132,6 +143,8 @@ class Rhythm:
                 verdict = self._judged(index, at, gap)
             elif pipe.doubtful and _recounted(event):
                 verdict = "perhaps"
+            if verdict and pipe.last is not None and (at - pipe.last).total_seconds() < SCAN_SECONDS:
+                verdict = "perhaps"  # something was written too shortly before: the database stood still
         close = (
             bool(pipe.scans[1:]) and pipe.beating and (at - pipe.scans[-1]).total_seconds() < SCAN_SECONDS - 2 * NOISE
         )
@@ -192,8 +205,10 @@ class Rhythm:
         opened = self._opened(index) and not any(_in_step(each, at) for each in own)
         if gap <= SILENT:  # a supervisor that starts it at once
             return "died" if changed and opened else "perhaps"
-        # At the end of a window's sleep the old process fetches at once too, if it was held up just then.
-        return "died" if changed or (opened and not self.windowed) else "perhaps"
+        # At the end of a window's sleep the old process fetches at once too, if it was held up just then; and one that
+        # has counted everybody may have ended while a database stood still: its last beat and its end come together.
+        ended = after is not None and after.closes and after.now.sent >= after.now.to_send
+        return "died" if changed or (opened and not ended and not self.windowed) else "perhaps"
 
     def _behind(self, index: int) -> list[datetime]:
         """Return when the same pipe scanned next, twice at most; less where it ended before, or may have."""

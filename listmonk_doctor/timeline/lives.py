@@ -88,7 +88,9 @@ class Reader:
         if self.life is None:
             self.broken = None
         else:
-            self.life.stopped |= event.now.status in STOPPED
+            # Pause and Start between two looks leave a date behind, and nothing else.
+            pressed = event.touched and not (event.alone or event.moved or event.pressed)
+            self.life.stopped |= pressed or event.now.status in STOPPED
             going = event.counted > 0 and event.was.status == event.now.status == "running"
             self.life.silent = event.now.status in STOPPED or (self.life.silent and not going)
             self.life.to_send = max(self.life.to_send, event.now.to_send)
@@ -211,7 +213,8 @@ class Reader:
             return
         # Looks do not see a stopped pipe's end where it owed no count, and had nothing to write; and of what never
         # wrote it is not known that it was there.
-        silent = life.silent and not event.alone and not any(fetch.sent is None for fetch in life.fetches)
+        dated = event.alone and all(self.alone[-2:])
+        silent = life.silent and not dated and not any(fetch.sent is None for fetch in life.fetches)
         certain = certain and not silent and (life.begun or life.written)
         by = min(died_by, event.before)
         if self.opened:  # the last write was the new process's already

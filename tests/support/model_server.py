@@ -44,7 +44,7 @@ class Server:
         self.campaigns: list[Campaign] = []
         self._relay = round(relay_seconds * 1000)
         self._chance = random.Random(seed)  # noqa: S311 - a reproducible order of events, no secret
-        self._races = races
+        self.races = races
         self._noise = settings.concurrency if races else 0  # a message per worker, in the whole life of a server
         self.lose_flush = False
         self.fail_fetch = False
@@ -332,7 +332,7 @@ class Server:
         campaign, row = pipe.campaign, pipe.campaign.row
         row.sent += pipe.sent
         # A real pipe stays in the map while the notification is mailed: a scan may add its count again.
-        if self._races and not pipe.stopped and not campaign.doubled and self._chance.random() < _TWICE:
+        if self.races and not pipe.stopped and not campaign.doubled and self._chance.random() < _TWICE:
             row.sent += pipe.sent
             campaign.doubled += pipe.sent
         if pipe.last:

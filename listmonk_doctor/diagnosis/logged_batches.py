@@ -1,0 +1,49 @@
+"""Owns how many people a log shows in each batch: the batch size of the time in which a campaign was sent."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from listmonk_doctor.diagnosis.idsets import count_upto
+from listmonk_doctor.timeline.beats import whole
+from listmonk_doctor.timeline.events import Event
+
+if TYPE_CHECKING:
+    from listmonk_doctor.diagnosis.idsets import Audience
+    from listmonk_doctor.timeline.model import Timeline
+
+
+class Batches(NamedTuple):
+    """The batches that a log shows: each of them held `least` people at least, and `most` at most."""
+
+    number: int
+    least: int
+    most: int
+
+    @property
+    def size(self) -> int | None:
+        """The batch size where the log leaves no doubt of it."""
+        return self.least if self.least == self.most else None
+
+
+def batches(timeline: Timeline, audience: Audience) -> Batches | None:
+    """Return what a log shows of the batches but the last of a campaign; None where it shows none, or several sizes.
+
+    4.0.0 and later, where a batch is cut from those who can be mailed. People who are not surely in the audience of
+    that time any more make the bounds wide.
+    """
+    if any(version.source == "recording" for version in timeline.versions):
+        return None
+    lowest, highest, count = 0, 1 << 32, 0
+    for was, now in pairwise(whole(timeline.versions)):
+        event = Event(was, now)
+        if not event.alone or event.moved <= 0 or event.pressed or event.closes or now.cursor >= now.ceiling:
+            continue
+        hidden = max(0, now.to_send - len(audience.sure))
+        sure, possible = (
+            count_upto(people, now.cursor) - count_upto(people, was.cursor)
+            for people in (audience.sure, audience.possible)
+        )
+        lowest, highest, count = max(lowest, sure), min(highest, possible + hidden), count + 1
+    return Batches(count, lowest, highest) if count and lowest <= highest else None
