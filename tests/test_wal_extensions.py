@@ -228,20 +228,22 @@ def test_segments_that_go_away_meanwhile_cost_versions_and_no_more(
     writer.start()
     try:
         with psycopg.connect(shipped.dsn(able.info.dbname), autocommit=True) as other:
-            while len(logs) < 15 or len(witness.rows[2]) < 60:
+            # Right behind a checkpoint the row may truly be beyond its reach: it is asked until enough was told.
+            deadline, count = time.monotonic() + 90, 0
+            while (len(witness.rows[2]) < 90 or count < 30) and time.monotonic() < deadline:
                 logs.append(inspect(other, [2]))
+                count += len(logs[-1].timelines[2].versions) if 2 in logs[-1].timelines else 0
     finally:
         stop.set()
         writer.join()
-    rows, found = witness.rows[2], 0
+    rows = witness.rows[2]
     for log in logs:
         versions = log.timelines[2].versions if 2 in log.timelines else ()
         places = [rows.index(told(each)) for each in versions]
         assert places == sorted(set(places))
-        found += len(places)
         for at, each in enumerate(versions[1:], 1):
             assert not each.linked or places[at] == places[at - 1] + 1
-    assert found > len(logs)
+    assert count >= 30
 
 
 def test_nothing_is_carried_over_a_segment_that_went_away(
