@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 AUTO, OFF = "auto", "off"
 LOG: Final = "the log"
+HELPED: Final = "What would have helped"
+ANOTHER: Final = " Where pg_walinspect can be had (PostgreSQL 16 and later), --allow-extension is another way."
 SECONDS: Final = 15.0
 """How long the log may be read for a command that is about something else."""
 UNTESTED: Final = (
@@ -43,10 +45,15 @@ class Evidence:
 
     recorded: Path | None = None
     log: bool = False
+    extensions: bool = False
+    """Whether pg_walinspect and pageinspect may be made to look, in a transaction that is rolled back."""
     logged: dict[int, Timeline] = field(default_factory=dict)
     left: dict[int, float | None] = field(default_factory=dict)
     because: dict[int, str] = field(default_factory=dict)
     """Why nothing was heard from the log, by campaign; 0: of all of them."""
+    source: str = LOG
+    missed: tuple[str, ...] = ()
+    """What else could have been read, with what would have helped."""
     _prepared: bool = False
 
     def prepare(self, database: Database, campaign_ids: Sequence[int]) -> None:
@@ -64,11 +71,12 @@ class Evidence:
         if not started:
             return
         try:
-            log, _ = _log.read(database, started, seconds=SECONDS)
+            log, _ = _log.read(database, started, seconds=SECONDS, extensions=self.extensions)
         except ConnectionFailedError:
             raise
         except PrivilegeError as error:
-            self.because[0] = f"What would have helped: the server's log may hold how it happened. {error.message}"
+            another = "" if self.extensions else ANOTHER
+            self.because[0] = f"{HELPED}: the server's log may hold how it happened. {error.message}{another}"
         except DoctorError as error:
             self.because[0] = f"The log could not be used: {error.message}"
         except Exception as error:  # noqa: BLE001 - a bug of the decoder is no reason to say nothing at all
@@ -78,6 +86,8 @@ class Evidence:
             self.logged = {each: of for each, of in moving.items() if of.tested}
             self.because |= dict.fromkeys(moving.keys() - self.logged.keys(), UNTESTED)
             self.left = dict(log.reach.left_seconds)
+            self.source = " and ".join(log.sources)
+            self.missed = tuple(f"{HELPED}, perhaps: {each}." for each in log.missed)
 
     def heard(self, cursor: Cursor, campaign_ids: Sequence[int], *, log: bool = True) -> dict[int, Heard] | None:
         """Return what is known by campaign, in the cursor's transaction; without the log if not `log`.
@@ -118,7 +128,7 @@ class Evidence:
             if not wrong:
                 if both is file:  # the log lost versions in between
                     return Heard(meaning, str(self.recorded))
-                return Heard(meaning, f"{self.recorded} and {LOG}" if file is not None else LOG)
+                return Heard(meaning, f"{self.recorded} and {self.source}" if file is not None else self.source)
             self.because[row.id] = f"The log could not be used: {wrong}."
         return Heard(read_meaning(file), str(self.recorded)) if file is not None else None
 
@@ -130,6 +140,9 @@ class Evidence:
         if because and seen.verdict not in _SETTLED:
             seen = replace(seen, unknowable=(*seen.unknowable, because))
             return replace(said, examination=seen)
+        if self.missed and seen.verdict not in _SETTLED:
+            seen = replace(seen, unknowable=(*seen.unknowable, *self.missed))
+            said = replace(said, examination=seen)
         if campaign not in self.logged or campaign in self.because or seen.recorded is None:
             return said
         meaning = seen.recorded.meaning
@@ -138,7 +151,8 @@ class Evidence:
             return said
         from listmonk_doctor.render.pages_timeline import lasts
 
-        command = f"listmonk-doctor timeline {campaign} --save FILE{again}"
+        how = " --allow-extension" if self.extensions else ""
+        command = f"listmonk-doctor timeline {campaign} --save FILE{how}{again}"
         advice = f"The log still holds how it happened; save it first: `{command}` ({lasts(self.left.get(campaign))})."
         return replace(said, advice=(advice, *said.advice))
 
@@ -148,10 +162,18 @@ def _moves(timeline: Timeline) -> bool:
     return len({(each.status, each.sent, each.to_send, each.cursor) for each in timeline.versions}) > 1
 
 
-def evidence(recorded: Path | None, timeline: str) -> Evidence:
-    """Return what the options --recorded and --timeline mean. Raises UsageError where they name two files."""
+def evidence(recorded: Path | None, timeline: str, *, extensions: bool = False) -> Evidence:
+    """Return what the options --recorded, --timeline and --allow-extension mean.
+
+    Raises UsageError where they name two files, or extensions are allowed for a log that is not read.
+    """
+    if extensions and timeline != AUTO:
+        raise UsageError(
+            "--allow-extension is about reading the server's log, which --timeline switches off.",
+            hint="Leave one of them out, or add --timeline auto.",
+        )
     if timeline in (AUTO, OFF):
-        return Evidence(recorded, timeline == AUTO)
+        return Evidence(recorded, timeline == AUTO, extensions)
     if recorded is not None:
         raise UsageError("--recorded and --timeline name a file each.", hint="Name one: both read the same kind.")
     return Evidence(Path(timeline))

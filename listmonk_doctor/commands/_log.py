@@ -21,17 +21,19 @@ SECONDS: Final = 30.0
 TEXT: Final = "Reading the log"
 
 
-def read(
+def read(  # noqa: PLR0913 - where, what, and four bounds
     database: Database,
     campaign_ids: Sequence[int],
     *,
     folder: Path | None = None,
     limit: int = LIMIT,
     seconds: float = SECONDS,
+    extensions: bool = False,
 ) -> tuple[Log, Identity]:
     """Return what the log holds of campaigns, and which database it is; `folder` holds segments (None: the server's).
 
-    It reads in a transaction of its own. Raises PrivilegeError, with the GRANTs, where the role may not read the
+    It reads in a transaction of its own, read-only but where `extensions` are allowed and have to be made, which is
+    taken back. Raises PrivilegeError, with the GRANTs, where the role may not read the
     server's log; RefusedError where the log cannot be decoded for certain.
     """
     from listmonk_doctor.commands._progress import Bar
@@ -42,7 +44,25 @@ def read(
 
     if folder is not None and not folder.is_dir():
         raise UsageError(f"There is no folder {folder}.", hint="--wal names a folder with segments of the log.")
+    if extensions and folder is None:
+        return _by_extensions(database, campaign_ids, limit, seconds)
     with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor, Bar(TEXT) as bar:
         shelf: Shelf = ServerShelf(cursor) if folder is None else FolderShelf(folder)
         log = read_logs(cursor, shelf, list(campaign_ids), limit=limit, seconds=seconds, progress=bar)
+        return log, identity(cursor)
+
+
+def _by_extensions(database: Database, campaign_ids: Sequence[int], limit: int, seconds: float) -> tuple[Log, Identity]:
+    """Return the same with pg_walinspect and pageinspect, which may be made for it and are gone afterwards."""
+    from listmonk_doctor.commands._progress import Bar
+    from listmonk_doctor.database.snapshot import rolled_back, snapshot
+    from listmonk_doctor.timeline.look import identity
+    from listmonk_doctor.timeline.wal.ways import find_ways, read_by
+
+    with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor:
+        makes = find_ways(cursor).makes
+    opening = rolled_back if makes else snapshot
+    with opening(database.conn, schema=database.schema, timeout=database.timeout) as cursor, Bar(TEXT) as bar:
+        ways = find_ways(cursor)
+        log = read_by(cursor, ways, list(campaign_ids), limit=limit, seconds=seconds, progress=bar)
         return log, identity(cursor)

@@ -86,6 +86,13 @@ Timeline = Annotated[
         help="auto: what the server's log still holds is used; FILE: what `timeline --save FILE` kept.",
     ),
 ]
+AllowExtension = Annotated[
+    bool,
+    typer.Option(
+        "--allow-extension",
+        help="Use pg_walinspect and pageinspect, made and rolled back where not installed (writes some kB of log).",
+    ),
+]
 NoLook = Annotated[
     bool,
     typer.Option("--no-look", help="Do not wait 11 s for the second look at a server that sends."),

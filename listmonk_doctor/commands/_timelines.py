@@ -31,10 +31,16 @@ class Request:
     wal: Path | None
     wal_limit: int
     output: Format | None
+    extensions: bool = False
 
 
 def check(asked: Request) -> None:
     """Raise UsageError for options that contradict each other, before anything is connected to."""
+    if asked.extensions and (asked.recorded is not None or asked.wal is not None):
+        raise UsageError(
+            "--allow-extension looks through the server, and --recorded and --wal read files.",
+            hint="Name one of them.",
+        )
     if asked.recorded is not None and (asked.save is not None or asked.wal is not None):
         raise UsageError(
             "--recorded shows a file, so --save and --wal do not go with it.",
@@ -50,7 +56,7 @@ def run(asked: Request, where: Where) -> int:
     with opened(where) as database:
         warn_if_newer(database)
         told = _from_log(database, asked)
-        again = database.again
+        again = f"{' --allow-extension' * asked.extensions}{database.again}"
     _print(told, asked, again)
     if told.saved and not STATE.quiet:
         say(f"Saved to {told.saved}")
@@ -68,7 +74,9 @@ def _from_log(database: Database, asked: Request) -> Told:
     from listmonk_doctor.timeline.told import Told
 
     campaign = found(database, asked.campaign)
-    log, source = _log.read(database, [campaign.id], folder=asked.wal, limit=asked.wal_limit)
+    log, source = _log.read(
+        database, [campaign.id], folder=asked.wal, limit=asked.wal_limit, extensions=asked.extensions
+    )
     timeline = log.timelines.get(campaign.id)
     if timeline is None:
         raise DoctorError(
@@ -83,8 +91,8 @@ def _from_log(database: Database, asked: Request) -> Told:
 
         save(asked.save, source, timeline)
     saved = "" if asked.save is None else str(asked.save)
-    where = "the log" if asked.wal is None else str(asked.wal)
-    return Told(read_meaning(timeline), where, notes, saved, log.reach)
+    where = " and ".join(log.sources) if asked.wal is None else str(asked.wal)
+    return Told(read_meaning(timeline), where, (*notes, *log.missed), saved, log.reach)
 
 
 def _since(oldest: datetime | None) -> str:

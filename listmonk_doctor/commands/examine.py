@@ -24,6 +24,7 @@ def examine(  # noqa: PLR0913 - one per option
     ] = opt.Prefer.NO_DUPLICATES,
     recorded: opt.Recorded = None,
     timeline: opt.Timeline = "auto",
+    allow_extension: opt.AllowExtension = False,
     no_look: opt.NoLook = False,
     app_stopped: opt.AppStopped = False,
     fail_on: Annotated[
@@ -49,7 +50,7 @@ def examine(  # noqa: PLR0913 - one per option
     from listmonk_doctor.commands._scanning import findings_of, tell_failed
     from listmonk_doctor.commands._session import diagnosed, found, opened, warn_if_newer
 
-    known = evidence(recorded, timeline)
+    known = evidence(recorded, timeline, extensions=allow_extension)
     with opened(opt.Where(dsn, service, tuple(config or ()), schema, timeout)) as database:
         warn_if_newer(database)
         wanted = found(database, campaign)

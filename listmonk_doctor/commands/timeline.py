@@ -29,6 +29,7 @@ def timeline(  # noqa: PLR0913 - one per option
         int,
         typer.Option("--wal-limit", metavar="N", min=1, max=10_000, help="The most segments of the log to read."),
     ] = 30,
+    allow_extension: opt.AllowExtension = False,
     output: opt.OutputFormat = None,
     dsn: opt.Dsn = None,
     service: opt.Service = None,
@@ -41,12 +42,13 @@ def timeline(  # noqa: PLR0913 - one per option
     """Show how a campaign got to where it is, from what PostgreSQL's log still holds: each batch, count and kill.
 
     The server keeps its write-ahead log for minutes to days without being asked: look soon, and --save. Reads only.
-    Needs a superuser, or pg_monitor and EXECUTE on pg_read_binary_file. With --recorded FILE what watch --record
-    or --save kept is shown.
+    Needs a superuser, or pg_monitor and EXECUTE on pg_read_binary_file. With --allow-extension also pg_walinspect will
+    do (PostgreSQL 16), and a superuser sees what still lies on the table's pages. With --recorded FILE what
+    watch --record or --save kept is shown.
     """
     opt.STATE.say(verbose=verbose, quiet=quiet)
     from listmonk_doctor.commands import _timelines
 
-    asked = _timelines.Request(campaign, save, recorded, every, wal, wal_limit, output)
+    asked = _timelines.Request(campaign, save, recorded, every, wal, wal_limit, output, allow_extension)
     _timelines.check(asked)
     return _timelines.run(asked, opt.Where(dsn, service, tuple(config or ()), schema, timeout))

@@ -1,4 +1,4 @@
-"""Owns the read-only snapshot that every figure of a report comes from."""
+"""Owns the snapshot that every figure of a report comes from: read-only, or one whose writes are always taken back."""
 
 from __future__ import annotations
 
@@ -29,6 +29,24 @@ def snapshot(conn: Connection, *, schema: str | None, timeout: float = DEFAULT_T
     Raises DoctorError for a statement that took too long, a lock, a missing privilege, a missing table, a
     lost session; any other database error passes as it is.
     """
+    with _transaction(conn, "READ ONLY", schema, timeout) as cursor:
+        yield cursor
+
+
+@contextmanager
+def rolled_back(conn: Connection, *, schema: str | None, timeout: float = DEFAULT_TIMEOUT) -> Iterator[Cursor]:
+    """Give a cursor in a snapshot that may write, for an extension that is made only to be looked through.
+
+    It always ends with a rollback, and so it does where this program dies or stands still for a minute. Otherwise as
+    `snapshot`.
+    """
+    with _transaction(conn, "READ WRITE", schema, timeout) as cursor:
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '60s'")
+        yield cursor
+
+
+@contextmanager
+def _transaction(conn: Connection, mode: str, schema: str | None, timeout: float) -> Iterator[Cursor]:
     import psycopg
 
     from listmonk_doctor.database.failures import in_session
@@ -37,7 +55,7 @@ def snapshot(conn: Connection, *, schema: str | None, timeout: float = DEFAULT_T
     began = time.monotonic()
     try:
         with conn.cursor() as cursor:
-            cursor.execute(_opening(schema, timeout))
+            cursor.execute(_opening(mode, schema, timeout))
             while cursor.nextset():
                 pass
             yield cursor
@@ -60,7 +78,7 @@ def _must_be_idle(conn: Connection) -> None:
         raise RuntimeError(message)
 
 
-def _opening(schema: str | None, timeout: float) -> Composed:
+def _opening(mode: str, schema: str | None, timeout: float) -> Composed:
     """Return the statements that open the transaction, for one round trip."""
     from psycopg import sql
 
@@ -68,10 +86,14 @@ def _opening(schema: str | None, timeout: float) -> Composed:
     # objects stand in for the server's or for listmonk's.
     path = sql.SQL("; SET LOCAL search_path = {}, pg_temp").format(sql.Identifier(schema or "public"))
     return sql.SQL(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off; "
+        "BEGIN ISOLATION LEVEL REPEATABLE READ {mode}; SET LOCAL jit = off; "
         "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL lock_timeout = '2s'; "
         "SET LOCAL statement_timeout = {timeout}; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'{path}"
-    ).format(timeout=sql.Literal(max(0, round(timeout * 1000))), path=path if schema else sql.SQL(""))
+    ).format(
+        mode=sql.SQL("READ WRITE" if mode == "READ WRITE" else "READ ONLY"),
+        timeout=sql.Literal(max(0, round(timeout * 1000))),
+        path=path if schema else sql.SQL(""),
+    )
 
 
 def _end(conn: Connection) -> None:

@@ -92,10 +92,12 @@ class Recorded:
     @property
     def codes(self) -> tuple[str, ...]:
         """The assumptions that it rests on."""
-        if all(version.source == "recording" for version in self.meaning.timeline.versions):
+        versions = self.meaning.timeline.versions
+        if all(version.source == "recording" for version in versions):
             return CODES
+        exact = self.logged and all(version.dated for version in versions)
         held_up = (HELD_UP,) if self.holes else ()
-        return (*LOGGED, *(() if self.logged else CODES), *held_up)
+        return (*LOGGED, *(() if exact else CODES), *held_up)
 
     @property
     def blocks(self) -> tuple[Block, ...]:

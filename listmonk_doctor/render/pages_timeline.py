@@ -38,6 +38,9 @@ class Clock:
         if after == before:
             return f"{shown}{before:%H:%M:%S}.{before.microsecond // 1000:03d}"
         first, last = f"{after:%H:%M:%S}", f"{before:%H:%M:%S}"
+        if after.date() != before.date():
+            first, last = f"{after:%Y-%m-%d} {first}", f"{before:%Y-%m-%d} {last}"
+            shown, self._date = "", date
         return f"{shown}{last if first == last else f'{first} to {last}'}"
 
 
@@ -92,7 +95,7 @@ def _versions(found: Sequence[Step], *, every: bool) -> doc.Document:
         row, kind, words = found[place]
         figures = (number(each) for each in (row.sent, row.to_send, row.cursor, row.ceiling))
         moment = clock(row.after, row.before)
-        if kind == "first" and row.place is None:
+        if kind == "first" and row.source == "recording":
             moment = f"by {moment}"
         rows.append((moment, row.status, *figures, words))
         tones.append("dim" if kind == "beat" else "bad" if kind == "overwritten" else "plain")

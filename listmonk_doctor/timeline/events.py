@@ -40,9 +40,14 @@ class Event:
         return not self.now.linked or (self.before - self.after).total_seconds() > LATE
 
     @property
+    def single(self) -> bool:
+        """Whether it is one write and no other: a log or a page knows which version it replaced, if not when."""
+        return self.now.linked and self.now.source != "recording"
+
+    @property
     def alone(self) -> bool:
-        """Whether it is one write and no other: a log dates it, and knows which version it replaced."""
-        return self.now.dated and self.now.linked and self.now.source != "recording"
+        """Whether it is one write and no other, and dated."""
+        return self.now.dated and self.single
 
     @property
     def counted(self) -> int:

@@ -54,7 +54,7 @@ class Reader:
         self.from_start = first.started_at is None and first.cursor == 0 and first.sent == 0
         self.life: Building | None = None if self.from_start else truncated(first)
         self.writes: list[tuple[datetime, datetime]] = [(first.after, first.before)]
-        self.alone = [first.source != "recording"]
+        self.alone = [first.source != "recording" and first.dated]
         """Of each write whether a log dates it: then its beats tell of a death, and sessions need not."""
 
     def read(self) -> Meaning:
@@ -127,7 +127,8 @@ class Reader:
             low, high = 0, max(event.was.ceiling, event.now.ceiling, high)
         self.unseen.append(Unseen(low, high, len(self.lives), bool(event.moved or event.counted)))
         self.life = truncated(event.now)
-        self._say(event, "nobody looked, and the row changed")
+        if not event.single:  # what a page tells is told write by write
+            self._say(event, "nobody looked, and the row changed")
 
     def _edited(self, event: Event) -> None:
         """Somebody else wrote the counter or the cursor back (a repair): what was open is over."""

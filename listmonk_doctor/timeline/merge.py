@@ -25,14 +25,17 @@ def merge(recorded: Timeline | None, logged: Timeline | None) -> Timeline:
 
     Sessions and settings of the recording stay, beside the log's settings. A gap of the recording goes where the log
     tells every version in it. Of a log that lost versions in between nothing is taken: the recording itself is
-    returned. Raises RefusedError where the two contradict each other, ValueError where there is nothing, or two
-    campaigns.
+    returned; nor is of a page what nobody dates. Raises RefusedError where the two contradict each other, ValueError
+    where there is nothing, or two campaigns.
     """
     if recorded is None or logged is None:
         only = recorded or logged
         if only is None:
             raise ValueError("nothing to merge")
         return only
+    logged = _dated(logged)
+    if logged is None:
+        return recorded
     if recorded.campaign_uuid != logged.campaign_uuid:
         raise ValueError("two campaigns")
     versions = _versions(recorded.versions, logged.versions)
@@ -51,6 +54,17 @@ def merge(recorded: Timeline | None, logged: Timeline | None) -> Timeline:
         paces=(*recorded.paces, *more),
         sessions=recorded.sessions,
     )
+
+
+def _dated(logged: Timeline) -> Timeline | None:
+    """Return a log without what a page holds and nobody dates; None where nothing else is there."""
+    kept: list[RowVersion] = []
+    for was, each in zip((None, *logged.versions), logged.versions, strict=False):
+        if each.dated:
+            kept.append(each if was is None or was.dated else replace(each, linked=False))
+    if len(kept) == len(logged.versions):
+        return logged
+    return replace(logged, began=kept[0].before, versions=tuple(kept)) if kept else None
 
 
 def _versions(recorded: Sequence[RowVersion], logged: Sequence[RowVersion]) -> tuple[RowVersion, ...]:

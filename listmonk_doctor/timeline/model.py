@@ -23,7 +23,7 @@ class RowVersion:
     still the row at `until`. `cursor` and `ceiling` are subscriber ids, `sent` and `to_send` listmonk's counters,
     `xmin` the version as text. All moments are by the database's clock, in UTC. `place` is where its record begins in
     the log, in bytes (None: no record of it was read). `linked` False: versions may be missing between it and the one
-    before it in the timeline.
+    before it in the timeline. Of a version on a page whose commit is only bounded, `until` says no more than `before`.
     """
 
     after: datetime

@@ -61,7 +61,7 @@ def joined(old: Timeline, new: Timeline) -> Timeline:
     by_xmin = {each.xmin: each for each in old.versions}
     for each in new.versions:
         held = by_xmin.get(each.xmin, each)
-        by_xmin[each.xmin] = replace(each, until=max(each.until, held.until))
+        by_xmin[each.xmin] = _better(held, each)
     ordered = sorted(by_xmin.values(), key=lambda each: (each.before, each.place or 0))
     known = {(was.xmin, now.xmin) for one in (old, new) for was, now in pairwise(one.versions) if now.linked}
     found = ordered[:1]
@@ -75,9 +75,27 @@ def joined(old: Timeline, new: Timeline) -> Timeline:
 
 def _agree(old: Timeline, new: Timeline) -> bool:
     """Tell whether two readings have versions in common, and the same in each of them."""
-    rows = {each.xmin: replace(each, until=each.before, linked=True) for each in old.versions}
+    rows = {each.xmin: each for each in old.versions}
     both = [(rows[each.xmin], each) for each in new.versions if each.xmin in rows]
-    return bool(both) and all(was == replace(now, until=now.before, linked=True) for was, now in both)
+    return bool(both) and all(_same(was, now) for was, now in both)
+
+
+def _same(old: RowVersion, new: RowVersion) -> bool:
+    """Tell whether two versions say the same; a page may not know when one was committed."""
+    moment = new.before
+    if old.dated and new.dated and old.before != moment:
+        return False
+    rows = (replace(each, after=moment, before=moment, until=moment, source="log", place=None) for each in (old, new))
+    return len({replace(each, linked=True) for each in rows}) == 1
+
+
+def _better(old: RowVersion, new: RowVersion) -> RowVersion:
+    """Return a version as the log has it, or a page that dates it; where none does, by what both say of its time."""
+    if old.dated or new.dated:
+        best = new if new.dated else old
+        return replace(best, until=max(each.until for each in (old, new) if each.dated))
+    before = min(old.before, new.before)
+    return replace(new, after=min(max(old.after, new.after), before), before=before, until=before)
 
 
 def _write(base: sqlite3.Connection, timeline: Timeline) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from listmonk_doctor.timeline.beats import whole
 from listmonk_doctor.timeline.events import STOPPED, Event
 from listmonk_doctor.timeline.meaning import Moment
+from listmonk_doctor.timeline.model import LATE
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -84,15 +85,25 @@ def moments(meaning: Meaning) -> tuple[Moment, ...]:
     """Return what happened in the order of time, with the changes of the status that a meaning leaves out."""
     told = {(each.after, each.before) for each in meaning.moments if each.what.startswith("it was ")}
     presses = [
-        Moment(each.version.after, each.version.before, _PRESSES.get(each.version.status, each.words))
+        Moment(each.version.after, each.version.before, _pressed(each))
         for each in steps(meaning)
-        if each.kind == "status" and (each.version.after, each.version.before) not in told
+        if (each.kind == "status" or _on_page(each)) and (each.version.after, each.version.before) not in told
     ]
     return tuple(sorted((*presses, *meaning.moments), key=lambda each: (each.before, each.after)))
 
 
+def _pressed(step: Step) -> str:
+    return _PRESSES.get(step.version.status, step.words) if step.kind == "status" else step.words
+
+
+def _on_page(step: Step) -> bool:
+    """Tell whether a page tells what was written, but hardly when: a meaning leaves it out."""
+    blind = (step.version.before - step.version.after).total_seconds() > LATE
+    return step.version.source == "page" and blind and step.kind not in ("first", "unseen")
+
+
 def _kind(event: Event, counts: set[tuple[datetime, datetime]]) -> Kind:  # noqa: PLR0911 - one return per kind
-    if event.hidden:
+    if event.hidden and not event.single:
         return "unseen"
     if (event.after, event.before) in counts:
         return "overwritten"

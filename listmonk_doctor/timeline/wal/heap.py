@@ -22,6 +22,7 @@ _ANY: Final = -1
 """The transaction of a version that only its successor speaks of."""
 _LAYOUT: Final = 4
 _NORMAL: Final = 1
+_HEADER: Final = struct.Struct("<I14xHHB")
 
 Spot = tuple[int, int]
 
@@ -61,17 +62,17 @@ class Version:
         self.xmin = other.xmin
 
 
-def _on_page(raw: bytes, spot: Spot) -> Version:
-    (xmin,) = struct.unpack_from("<I", raw)
-    attributes, flags, head = struct.unpack_from("<HHB", raw, 18)
+def on_page(raw: bytes, spot: Spot) -> Version:
+    """Return the version that lies on a page as `raw`. Raises BrokenError where it is none."""
+    xmin, attributes, flags, head = _HEADER.unpack_from(raw)
     if not HEADER <= head <= len(raw):
         raise BrokenError
     data = bytearray(raw[head:])
     return Version(xmin, spot, None, attributes, flags, raw[HEADER:head], data, bytearray(b"\1" * len(data)))
 
 
-def _of_page(page: bytes, block: int) -> dict[int, Version]:
-    """Return the versions on a page by line pointer. Raises RefusedError where it is no page of this layout."""
+def tuples(page: bytes) -> dict[int, bytes]:
+    """Return what lies on a page by line pointer. Raises RefusedError where it is no page of this layout."""
     if not any(page[:24]):
         return {}
     lower, _upper, _special, layout = struct.unpack_from("<HHHH", page, 12)
@@ -85,8 +86,18 @@ def _of_page(page: bytes, block: int) -> dict[int, Version]:
         (item,) = struct.unpack_from("<I", page, 20 + 4 * number)
         offset, flags, length = item & 0x7FFF, item >> 15 & 3, item >> 17
         if flags == _NORMAL and length >= HEADER:
-            found[number] = _on_page(page[offset : offset + length], (block, number))
+            found[number] = page[offset : offset + length]
     return found
+
+
+def _of_page(page: bytes, block: int) -> dict[int, Version]:
+    """Return the versions on a page by line pointer."""
+    return {line: on_page(raw, (block, line)) for line, raw in tuples(page).items()}
+
+
+def lines_of(page: bytes, block: int, xid: int) -> list[int]:
+    """Return the line pointers under which a page's image shows versions that one transaction made, in order."""
+    return sorted(line for line, version in _of_page(page, block).items() if version.xmin == xid)
 
 
 class Heap:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from listmonk_doctor.errors import PrivilegeError, RefusedError
 from listmonk_doctor.timeline.look import pace_now
@@ -33,14 +33,15 @@ if TYPE_CHECKING:
 
     from psycopg import Cursor
 
-    from listmonk_doctor.timeline.wal.heap import Version
+    from listmonk_doctor.timeline.wal.heap import Heap, Version
     from listmonk_doctor.timeline.wal.rows import Layout
-    from listmonk_doctor.timeline.wal.stream import Outcome, Stream
+    from listmonk_doctor.timeline.wal.stream import Outcome
 
 _MARGIN: Final = timedelta(minutes=1)
 """How long before a campaign's start its row is of interest: the start itself is written before it is dated."""
 
-_LOST: Final = "the log that is left does not hold the row as it is now"
+LOG: Final = "the log"
+LOST: Final = "the log that is left does not hold the row as it is now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,16 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What the log tells of campaigns, by id; those without a version in it are left out. `notes` are sentences."""
+    """What the log tells of campaigns, by id; those without a version in it are left out.
+
+    `notes` are sentences, `sources` what was read, in words, `missed` what the role may not read, with what would help.
+    """
 
     timelines: dict[int, Timeline]
     reach: Reach
     notes: tuple[str, ...]
+    sources: tuple[str, ...] = (LOG,)
+    missed: tuple[str, ...] = ()
 
 
 def read_logs(  # noqa: PLR0913 - what is read, where from, and three bounds
@@ -90,24 +96,31 @@ def read_logs(  # noqa: PLR0913 - what is read, where from, and three bounds
     end = read_end(cursor)
     stop = end.place if shelf.live else None
     everything = held(shelf, table.system, table.major, stop, read_branches(cursor, shelf))
-    chosen = wanted(shelf, everything, _since(rows, end.now), max(1, limit))
+    chosen = wanted(shelf, everything, since(rows, end.now), max(1, limit))
     run = Run(shelf, chosen, stop, time.monotonic() + seconds, progress)
     streams, read, notes = feed(cursor, table, run)
     same_file(cursor, table)
     versions, more = assemble(streams, table.layout, rows, end.now)
-    notes += more + lag(end)
+    timelines = timelines_of(cursor, rows, versions, end.now)
+    reach = _reach(everything, read, versions, end, read_keeping(cursor) if shelf.live else None)
+    return Log(timelines, reach, (*notes, *more, *lag(end)))
+
+
+def timelines_of(
+    cursor: Cursor[Any], rows: dict[int, Row], versions: dict[int, list[RowVersion]], now: datetime
+) -> dict[int, Timeline]:
+    """Return the timelines of the campaigns of which versions were found, with today's settings."""
     timelines = {}
     for ident, found in versions.items():
         row = rows[ident]
         pace = pace_now(cursor, found[0].before)
-        ended, until = max(end.now, found[-1].before), found[-1].until
-        gaps = (Gap(until, ended, _LOST),) if until < ended else ()
+        ended, until = max(now, found[-1].before), found[-1].until
+        gaps = (Gap(until, ended, LOST),) if until < ended else ()
         timelines[ident] = Timeline(ident, row.uuid, row.name, found[0].before, ended, tuple(found), gaps, (pace,))
-    reach = _reach(everything, read, versions, end, read_keeping(cursor) if shelf.live else None)
-    return Log(timelines, reach, tuple(notes))
+    return timelines
 
 
-def _since(rows: dict[int, Row], now: datetime) -> datetime:
+def since(rows: dict[int, Row], now: datetime) -> datetime:
     """Return from when on the log matters: before the first of the campaigns was started, or written last."""
     moments = [row.values["started_at"] or row.values["updated_at"] for row in rows.values()]
     return min([each for each in moments if each], default=now) - _MARGIN
@@ -121,8 +134,20 @@ class _Found:
     live: bool
 
 
+class Told(Protocol):
+    """What was read of one file of the table: the model of its pages, and how the transactions ended."""
+
+    @property
+    def heap(self) -> Heap:
+        """The model of its pages."""
+
+    @property
+    def outcomes(self) -> dict[int, Outcome]:
+        """How transactions ended, by their numbers."""
+
+
 def assemble(
-    streams: list[Stream], layout: Layout, rows: dict[int, Row], now: datetime
+    streams: Sequence[Told], layout: Layout, rows: dict[int, Row], now: datetime
 ) -> tuple[dict[int, list[RowVersion]], list[str]]:
     """Return the committed versions of each campaign in order, after they were held to what SELECT gives.
 
@@ -143,7 +168,7 @@ def assemble(
             # In an older file the row stood elsewhere on the pages.
             live = _live(version, rows) if stream is streams[0] else row if row and row.xmin == version.xmin else None
             if live:
-                _hold(live, values)
+                hold(live, values)
             if row:
                 found[row.id].append(_Found(version, values, outcome, live is row))
     notes = []
@@ -164,12 +189,12 @@ def _live(version: Version, rows: dict[int, Row]) -> Row | None:
     return next((row for row in rows.values() if (row.xmin, row.spot) == (version.xmin, version.spot)), None)
 
 
-def _hold(row: Row, values: dict[str, Any]) -> None:
+def hold(row: Row, values: dict[str, Any], what: str = "log was") -> None:
     """Raise RefusedError where the version that SELECT sees was decoded to something else."""
     wrong = [name for name, value in row.values.items() if values.get(name) != value]
     if wrong:
         raise RefusedError(
-            f"The log was read wrongly: campaign {row.id} has another {wrong[0]} in it than in its row.",
+            f"The {what} read wrongly: campaign {row.id} has another {wrong[0]} in it than in its row.",
             hint=ANOTHER_WAY,
         )
 

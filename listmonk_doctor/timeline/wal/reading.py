@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from psycopg import Cursor
 
+    from listmonk_doctor.timeline.wal.heap import Heap
     from listmonk_doctor.timeline.wal.rows import Layout
     from listmonk_doctor.timeline.wal.shelf import Shelf
     from listmonk_doctor.timeline.wal.table import Table
@@ -69,22 +70,26 @@ def feed(cursor: Cursor[Any], table: Table, run: Run) -> tuple[list[Stream], lis
     catalog = read_catalog(cursor)
     tables = Stream(catalog.locator, old=old)
     read, notes = run.feed([*streams, tables])
-    files = _files(tables, catalog.layout, table)
+    files = older_files(tables.heap, catalog.layout, table)
     older = [Stream(table.of_file(file), old=old) for file in files]
     if older:
         notes += run.feed(older)[1]
-    notes.append(
-        "the table of campaigns was rewritten once (VACUUM FULL, CLUSTER, TRUNCATE or an upgrade), "
-        + (f"and {len(older)} older files of it were read too" if older else "and the history cannot begin before that")
-    )
+    notes.append(rewritten(len(older)))
     return streams + older, read, notes
 
 
-def _files(tables: Stream, layout: Layout, table: Table) -> list[int]:
+def rewritten(older: int) -> str:
+    """Return what is said of a table that was rewritten, of which so many older files were read."""
+    return "the table of campaigns was rewritten once (VACUUM FULL, CLUSTER, TRUNCATE or an upgrade), " + (
+        f"and {older} older files of it were read too" if older else "and the history cannot begin before that"
+    )
+
+
+def older_files(tables: Heap, layout: Layout, table: Table) -> list[int]:
     """Return the numbers of the older files that the history of the server's list of tables gives."""
-    tables.heap.connect()
+    tables.connect()
     found = set()
-    for version in tables.heap.made:
+    for version in tables.made:
         try:
             values = layout.decode(version)
         except UnknownError:
