@@ -24,6 +24,7 @@ from listmonk_doctor.cli import app
 from listmonk_doctor.database.snapshot import snapshot
 from listmonk_doctor.demo.postgres import Server, throwaway
 from listmonk_doctor.demo.recording import open_recording
+from listmonk_doctor.errors import DoctorError
 from listmonk_doctor.timeline.look import identity, look
 from listmonk_doctor.timeline.recorder import Recorder
 from listmonk_doctor.timeline.recording import read_recording
@@ -288,6 +289,34 @@ def test_repair_prices_and_writes_by_the_log(world: World, tmp_path: Path) -> No
         with psycopg.connect(world.dsn, autocommit=True) as conn:
             ((status, cursor),) = conn.execute("SELECT status::text, last_subscriber_id FROM campaigns WHERE id = 2")
     assert (status, cursor) == ("finished", 4644)
+
+
+def test_a_plan_that_was_priced_by_a_log_that_is_gone(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused and writes nothing, as the price is another without the log; with the saved log it is applied."""
+    from listmonk_doctor.timeline.wal import history
+
+    asked = ("repair", "2", "--strategy", "rewind", "--prefer", "no-gaps", "--no-look")
+    plan, kept = tmp_path / "plan.json", tmp_path / "how.db"
+    options = ("--apply", "--yes", "--undo-out", str(tmp_path), "--app-stopped")
+    assert run(world.dsn, "timeline", "2", "--save", str(kept)).exit_code == 0
+    assert run(world.dsn, *asked, "--plan-out", str(plan)).exit_code == 4
+
+    def gone(*_: Any, **__: Any) -> None:
+        raise DoctorError("The log that is left holds nothing of campaign 2.")
+
+    monkeypatch.setattr(history, "read_logs", gone)
+    row = "SELECT xmin::text, last_subscriber_id FROM campaigns WHERE id = 2"
+    with psycopg.connect(world.dsn, autocommit=True) as conn:
+        before = conn.execute(row).fetchall()
+        done = run(world.dsn, "repair", "--plan", str(plan), *options)
+        assert (done.exit_code, "would change other columns or values now" in done.output) == (3, True)
+        assert conn.execute(row).fetchall() == before
+        done = run(world.dsn, "repair", "--plan", str(plan), "--recorded", str(kept), *options)
+        assert done.exit_code == 0, done.output
+        undone = run(world.dsn, "undo", "--apply", "--yes", "--app-stopped")
+        assert undone.exit_code == 0, undone.output
 
 
 def test_a_log_in_which_nothing_moves_is_not_heard(world: World) -> None:
