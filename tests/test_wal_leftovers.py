@@ -144,6 +144,7 @@ def test_random_edits_leave_nothing_that_is_invented(seed: int, dated: str) -> N
                     # The row as a restore left it is not touched by the random edits of others.
                     found += len(assert_sound(log, witness, campaign))
                     assert told(log.timelines[campaign].last) == witness.rows[campaign][-1]
+                    assert log.timelines[campaign].tested
                     if dated == "on":
                         times = witness.times[campaign][-1]
                         last = log.timelines[campaign].last
