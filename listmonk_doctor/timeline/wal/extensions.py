@@ -44,7 +44,7 @@ PAGEINSPECT: Final = Kind(
     "pageinspect",
     ("get_raw_page",),
     14,
-    "1.3",
+    "1.9",
     superuser=True,
     signatures="{0}.get_raw_page(text, text, bigint)",
     shows="old versions on the table's pages",
