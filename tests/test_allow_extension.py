@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jsonschema
 import pytest
 
+from listmonk_doctor.commands._evidence import Evidence
+from listmonk_doctor.database.snapshot import snapshot
 from listmonk_doctor.timeline.recording import read_recording
+from listmonk_doctor.timeline.wal.ways import PAGES
 from tests.support.log_world import Witness, serve
 from tests.test_timeline_cli import document, run, schema
-from tests.test_wal_extensions import needs
+from tests.test_wal_extensions import by_ways, needs
 from tests.test_wal_history import WRITE, fresh
 from tests.test_wal_leftovers import UNTOUCHED, campaign_of, lose
 
@@ -93,6 +97,19 @@ def test_examine_uses_both_ways(lost: Lost) -> None:
     said = document(lost.dsn, "examine", "2", "--no-look", OPTION)
     assert said["recorded"]["file"] == "the log and the table's own pages, by pageinspect"
     assert lost.witness.conn.execute(EXTENSIONS).fetchall() == [("plpgsql",)]
+
+
+def test_pages_are_named_only_where_they_told_something(lost: Lost) -> None:
+    """Of several campaigns that are looked at together, one may be heard from the log alone."""
+    conn = lost.witness.conn
+    both = by_ways(conn, [2]).timelines[2]
+    alone = replace(both, versions=tuple(each for each in both.versions if each.source == "log"))
+    for timeline, source in ((both, f"the log and {PAGES}"), (alone, "the log")):
+        known = Evidence(log=True, logged={2: timeline}, sources=("the log", PAGES))
+        with snapshot(conn, schema="public") as cur:
+            heard = known.heard(cur, [2])
+        assert heard is not None
+        assert heard[2].source == source
 
 
 def test_a_plain_role_gets_one_line(lost: Lost) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from listmonk_doctor.diagnosis.assumptions import name
 from listmonk_doctor.diagnosis.causes import Live, judge_causes
+from listmonk_doctor.diagnosis.logged_batches import Batches
 from listmonk_doctor.diagnosis.recorded_people import read_recorded
 from listmonk_doctor.diagnosis.recorded_story import recorded_causes, tell_recorded
 from listmonk_doctor.timeline.lives import read_meaning
@@ -353,7 +354,13 @@ def test_a_batch_size_that_was_changed_since_is_seen_in_the_log() -> None:
     assert heard.then.batch_size == 300
     _, known, _ = tell_recorded(heard)
     assert "PostgreSQL's log shows 4 full batches of 300 people; the batch size is 500 today." in known
-    assert "batch size was 300 all along" in name(["same-batch-size"], heard)[0].sentence
+    assert name(["same-batch-size"], heard)[0].sentence == (
+        "the batch size was 300 all along, with 5 workers and a message rate of 4, by the log's batches, and the rest "
+        "as it is today"
+    )
+    bounded = replace(heard, recorded=replace(heard.recorded, batches=Batches(4, 998, 1000)))
+    assert bounded.then.batch_size == 1000
+    assert replace(heard, recorded=replace(heard.recorded, batches=Batches(4, 499, 500))).then == figures.settings
 
 
 def ends(one: Logged) -> list[str]:

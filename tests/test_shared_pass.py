@@ -326,11 +326,11 @@ def test_the_server_works_on_the_next_chunk_while_one_is_taken(empty_db: str, mo
                 with contextlib.closing(read(cur, {"by": 3, "seconds": 0}, {"by": 4, "seconds": 30})) as pieces:
                     assert next(pieces)[0] == 4
                     while (state := at_work(other, conn.info.backend_pid)) != [("active",)]:
-                        assert time.monotonic() - began < 10, state
+                        assert time.monotonic() - began < 20, state
                     if error:
                         raise error
                 assert conn.info.transaction_status.name == "INERROR"
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 25  # and not the 30 of the second range
             assert at_work(other, conn.info.backend_pid) == [("idle",)]
             assert conn.execute("SELECT 1").fetchall() == [(1,)]
 
@@ -363,11 +363,13 @@ def test_ctrl_c_while_a_chunk_is_waited_for_cancels_it(empty_db: str) -> None:
         assert running.stdout is not None
         pid, began = int(running.stdout.readline()), time.monotonic()
         while at_work(other, pid) != [("active",)]:
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 20
         time.sleep(0.2)
         running.send_signal(signal.SIGINT)
-        assert running.communicate(timeout=10) == ("still there\n", "")
-        assert at_work(other, pid) == []
+        assert running.communicate(timeout=20) == ("still there\n", "")
+        began = time.monotonic()
+        while left := at_work(other, pid):  # the server takes a moment to see that nobody is there any more
+            assert time.monotonic() - began < 10, left
 
 
 def at_work(other: Connection, pid: int) -> list[Any]:

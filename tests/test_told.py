@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -87,3 +88,19 @@ def test_a_late_scan_right_before_an_end_that_lacks_nobody_is_no_certain_death()
         version(16.0002, "finished", TO_SEND, LAST, 15.5),
     )
     assert [life.end for life in meaning.lives] == ["perhaps-died"]
+
+
+def test_an_end_that_only_a_page_tells_of_is_no_edit() -> None:
+    """Started again before its old pipe ended, which sets the cursor back: a write on a page is one, dated or not."""
+    dated = (
+        version(0.0, "running", 84, 0, 0.0),
+        version(0.01, "running", 84, 300, 0.01),
+        version(7.0, "running", 84, 200, 7.0),
+        version(9.0, "running", 99, 200, 9.0),
+    )
+    undated = tuple(
+        replace(each, after=START, before=START + timedelta(hours=1), until=START + timedelta(hours=1), source="page")
+        for each in dated
+    )
+    assert told(*undated) == told(*dated)
+    assert [kind for kind, _ in told(*undated)] == ["first", "batch", "closed", "closed"]

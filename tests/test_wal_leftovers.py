@@ -144,6 +144,7 @@ def test_random_edits_leave_nothing_that_is_invented(seed: int, dated: str) -> N
                     # The row as a restore left it is not touched by the random edits of others.
                     found += len(assert_sound(log, witness, campaign))
                     assert told(log.timelines[campaign].last) == witness.rows[campaign][-1]
+                    assert log.timelines[campaign].tested
                     if dated == "on":
                         times = witness.times[campaign][-1]
                         last = log.timelines[campaign].last
@@ -292,3 +293,16 @@ def test_who_is_no_superuser_gets_the_log_alone(conn: Connection[Any], server: S
     assert log.missed == (
         "the table's own pages were not read: only a superuser may look at pages with pageinspect, and reading is none",
     )
+
+
+def test_a_function_of_the_same_name_is_not_called(conn: Connection[Any]) -> None:
+    """Whoever may make functions beside the extension's gets none called by a superuser: the arguments fit one only."""
+    conn.execute("CREATE EXTENSION pageinspect")
+    conn.execute(
+        "CREATE FUNCTION get_raw_page(text, text, integer) RETURNS bytea LANGUAGE plpgsql "
+        "AS 'BEGIN RAISE EXCEPTION ''called''; END'"
+    )
+    witness = Witness(conn)
+    campaign = campaign_of(witness, 3)
+    log = only_pages(conn, [campaign])
+    assert told(log.timelines[campaign].last) == witness.rows[campaign][-1]

@@ -327,12 +327,13 @@ def test_reading_while_the_server_writes(conn: Connection[Any], shipped: Server)
     writer.start()
     try:
         with psycopg.connect(shipped.dsn(conn.info.dbname), autocommit=True) as other:
-            while len(logs) < 12 or len(witness.rows[campaign]) < 60:
+            while writer.is_alive() and (len(logs) < 12 or len(witness.rows[campaign]) < 60):
                 logs.append(read(other, [campaign]))
     finally:
         stop.set()
         writer.join()
     rows = witness.rows[campaign]
+    assert len(rows) >= 60
     counts = []
     for log in logs:
         if campaign not in log.timelines:

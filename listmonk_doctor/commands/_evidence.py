@@ -51,7 +51,8 @@ class Evidence:
     left: dict[int, float | None] = field(default_factory=dict)
     because: dict[int, str] = field(default_factory=dict)
     """Why nothing was heard from the log, by campaign; 0: of all of them."""
-    source: str = LOG
+    sources: tuple[str, ...] = (LOG,)
+    """What was read: the log, and the table's pages where they told something of one of the campaigns."""
     missed: tuple[str, ...] = ()
     """What else could have been read, with what would have helped."""
     _prepared: bool = False
@@ -86,7 +87,7 @@ class Evidence:
             self.logged = {each: of for each, of in moving.items() if of.tested}
             self.because |= dict.fromkeys(moving.keys() - self.logged.keys(), UNTESTED)
             self.left = dict(log.reach.left_seconds)
-            self.source = " and ".join(log.sources)
+            self.sources = log.sources
             self.missed = tuple(f"{HELPED}, perhaps: {each}." for each in log.missed)
 
     def heard(self, cursor: Cursor, campaign_ids: Sequence[int], *, log: bool = True) -> dict[int, Heard] | None:
@@ -128,7 +129,9 @@ class Evidence:
             if not wrong:
                 if both is file:  # the log lost versions in between
                     return Heard(meaning, str(self.recorded))
-                return Heard(meaning, f"{self.recorded} and {self.source}" if file is not None else self.source)
+                paged = any(version.source == "page" for version in both.versions)
+                source = " and ".join(self.sources if paged else self.sources[:1])
+                return Heard(meaning, f"{self.recorded} and {source}" if file is not None else source)
             self.because[row.id] = f"The log could not be used: {wrong}."
         return Heard(read_meaning(file), str(self.recorded)) if file is not None else None
 

@@ -86,7 +86,7 @@ def _from_log(database: Database, asked: Request) -> Told:
     notes = log.notes
     if asked.save is not None:
         if not timeline.tested:
-            notes = (*notes, "examine will not build on what is saved now: the row as it is is not in it")
+            notes = (*notes, "examine will not build on what was read now: the row as it is is not in it")
         from listmonk_doctor.timeline.saving import save
 
         save(asked.save, source, timeline)

@@ -30,7 +30,9 @@ def _settings(figures: Figures) -> str:
     seen = figures.recorded.meaning.timeline.paces if figures.recorded else ()
     if len({(pace.batch_size, pace.concurrency, pace.message_rate) for pace in seen}) > 1:
         return "batch size, workers and message rate were those that the recording saw, and no others in between"
-    how = "as it is today" if settings == figures.settings else "of which the log shows the batches and flushes"
+    shown = ["batches"] if settings.batch_size != figures.settings.batch_size else []
+    shown += ["flushes"] if settings.message_rate != figures.settings.message_rate else []
+    how = f"by the log's {' and '.join(shown)}, and the rest as it is today" if shown else "as it is today"
     return (
         f"the batch size was {settings.batch_size:,} all along, with {settings.concurrency:,} workers and a "
         f"message rate of {settings.message_rate:,}, {how}"

@@ -56,7 +56,7 @@ def _lost(figures: Figures, live: Live) -> Judged:  # noqa: PLR0911 - one return
 
 
 def _of_today(figures: Figures) -> str:
-    return " of today" if figures.then == figures.settings else ", as the log shows them"
+    return " of today" if figures.then == figures.settings else ", by what the log shows of them"
 
 
 def _several(figures: Figures, short: int) -> str:

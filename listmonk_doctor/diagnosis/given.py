@@ -103,10 +103,14 @@ class Given:
 
     @cached_property
     def then(self) -> Settings:
-        """The settings as they were when it was sent, as far as a log shows that they were not today's."""
+        """The settings as they were when it was sent, as far as a log shows that they were not today's.
+
+        Where it only bounds them they are the largest that they can have been.
+        """
         log = self.recorded
-        batch = (log.batches.size if log and log.batches else None) or self.settings.batch_size
-        rate = self.settings.message_rate
+        batch, rate = self.settings.batch_size, self.settings.message_rate
+        if log and log.batches and not log.batches.least <= batch <= log.batches.most:
+            batch = log.batches.most
         if log and log.outpaced:
             rate = max(rate, math.ceil(log.outpaced.counted / log.outpaced.seconds / self.settings.concurrency))
         return replace(self.settings, batch_size=batch, message_rate=rate)

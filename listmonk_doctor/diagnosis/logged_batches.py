@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from listmonk_doctor.diagnosis.idsets import count_upto
+from listmonk_doctor.diagnosis.idsets import count_between
 from listmonk_doctor.timeline.beats import whole
 from listmonk_doctor.timeline.events import Event
 
@@ -31,19 +31,21 @@ def batches(timeline: Timeline, audience: Audience) -> Batches | None:
     """Return what a log shows of the batches but the last of a campaign; None where it shows none, or several sizes.
 
     4.0.0 and later, where a batch is cut from those who can be mailed. People who are not surely in the audience of
-    that time any more make the bounds wide.
+    that time any more make the bounds wide, and so do newcomers, who may have been taken with a batch.
     """
     if any(version.source == "recording" for version in timeline.versions):
         return None
     lowest, highest, count = 0, 1 << 32, 0
     for was, now in pairwise(whole(timeline.versions)):
         event = Event(was, now)
-        if not event.alone or event.moved <= 0 or event.pressed or event.closes or now.cursor >= now.ceiling:
+        if not event.alone or event.moved <= 0 or event.pressed or event.closes:
             continue
+        if not count_between(audience.sure, now.cursor, now.ceiling):
+            continue  # the last one, which need not be full: whoever the ceiling was may be gone
         hidden = max(0, now.to_send - len(audience.sure))
-        sure, possible = (
-            count_upto(people, now.cursor) - count_upto(people, was.cursor)
-            for people in (audience.sure, audience.possible)
+        sure, *others = (
+            count_between(people, was.cursor, now.cursor)
+            for people in (audience.sure, audience.possible, audience.newcomers)
         )
-        lowest, highest, count = max(lowest, sure), min(highest, possible + hidden), count + 1
+        lowest, highest, count = max(lowest, sure), min(highest, sum(others) + hidden), count + 1
     return Batches(count, lowest, highest) if count and lowest <= highest else None

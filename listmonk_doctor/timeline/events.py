@@ -91,7 +91,7 @@ class Event:
         A batch of a campaign that goes on running may end at just that id: that is no clean-up.
         """
         ended = self.finished or self.was.status in STOPPED or self.now.status in STOPPED
-        ended = ended or (self.alone and self.moved < 0 and self.touched)  # Start came before its end
+        ended = ended or (self.single and self.moved < 0 and self.touched)  # Start came before its end
         return ended and bool(self.moved) and not self.counted and self.now.cursor == self.now.to_send
 
     @property
@@ -99,8 +99,8 @@ class Event:
         """Whether a pipe's clean-up wrote: finished, or the cursor set back or the rest counted after a stop."""
         if self.finished:
             return True
-        if self.alone and not self.pressed and self.touched and not self.overwrites:
-            # Nothing lies between two writes of a log: a fetch counts nothing, a flush touches nothing.
+        if self.single and not self.pressed and self.touched and not self.overwrites:
+            # Nothing lies between two writes of a log or a page: a fetch counts nothing, a flush touches nothing.
             return (self.moved < 0 and self.counted >= 0) or (self.moved == 0 and self.counted > 0)
         rest = self.counted > 0 and self.now.status in STOPPED and not self.pressed
         stopped = self.was.status in STOPPED or self.now.status in STOPPED

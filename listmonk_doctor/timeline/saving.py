@@ -52,7 +52,8 @@ def save(path: Path, source: Identity, timeline: Timeline) -> None:
 def joined(old: Timeline, new: Timeline) -> Timeline:
     """Return what a log told at two moments as one timeline: each version once, linked where either saw the link.
 
-    Where only one of them was held to what SELECT gives, the other is not believed, unless the two agree on a version.
+    A new one that was not held to what SELECT gives takes nothing from an old one that was: it is left out. An old one
+    that was not is believed beside a new one that was where the two agree on a version.
     """
     if old.tested and not new.tested:
         return old

@@ -2,7 +2,7 @@
 -- make or show rows of some files. Locks are left out: each view and click takes one on its campaign's row.
 -- Only records that end inside the portion are given, so the next one begins where the last of them ended.
 SELECT max(end_lsn) - '0/0'::pg_lsn AS done,
-       array_agg(DISTINCT start_lsn || ' ' || end_lsn) FILTER (WHERE hit) AS hits
+       array_agg(DISTINCT start_lsn::text || ' ' || end_lsn::text) FILTER (WHERE hit) AS hits
 FROM (SELECT start_lsn, end_lsn,
              relfilenode = ANY(%(files)s::oid[]) AND reldatabase = %(database)s::oid AND reltablespace = %(space)s::oid
              AND relforknumber = 0

@@ -44,7 +44,7 @@ PAGEINSPECT: Final = Kind(
     "pageinspect",
     ("get_raw_page",),
     14,
-    "1.3",
+    "1.9",
     superuser=True,
     signatures="{0}.get_raw_page(text, text, bigint)",
     shows="old versions on the table's pages",
@@ -94,7 +94,8 @@ def extension(cursor: Cursor[Any], kind: Kind) -> Extension:
 def ready(cursor: Cursor[Any], found: Extension) -> Extension:
     """Make an extension in the cursor's transaction, which must be one that is rolled back.
 
-    Raises PrivilegeError with the server's own message where it may not be made.
+    Raises PrivilegeError with the server's own message where it may not be made, or where it was made meanwhile by
+    another session, which the transaction cannot see.
     """
     import psycopg
     from psycopg import sql
@@ -104,7 +105,7 @@ def ready(cursor: Cursor[Any], found: Extension) -> Extension:
     name = found.kind.name
     try:
         with cursor.connection.transaction():
-            # Somebody else may make it meanwhile; then it is used as it is.
+            # Somebody else may have made it meanwhile; that is no error.
             cursor.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(name)))
     except psycopg.Error as error:
         if cursor.connection.broken:
@@ -112,7 +113,10 @@ def ready(cursor: Cursor[Any], found: Extension) -> Extension:
         denied = isinstance(error, psycopg.errors.InsufficientPrivilege)
         way = f"; a superuser can: {_allow(cursor, found.kind)}" if denied else ""
         raise PrivilegeError(f'{name} cannot be made here: the server says "{said(error)}"{way}.') from error
-    return extension(cursor, found.kind)
+    now = extension(cursor, found.kind)
+    if now.made:  # the transaction sees what it made itself, and not what others made since it began
+        raise PrivilegeError(f"{name} was made by another session just now; the next look can use it.")
+    return now
 
 
 def said(error: Any) -> str:

@@ -43,6 +43,8 @@ def filled(begun: Timeline, leftovers: Sequence[Leftover], live: int) -> Timelin
     if not order:
         return None
     versions = _bounded(_linked(order, seen, follows), begun.ended)
+    if int(versions[-1].xmin) == live:
+        versions[-1] = replace(versions[-1], until=max(versions[-1].until, begun.ended))
     kept = [gap for gap in begun.gaps if gap.because != LOST or int(versions[-1].xmin) != live]
     blind = [list(each) for dated, each in groupby(versions, key=lambda one: one.dated) if not dated]
     gaps = [*kept, *(Gap(each[0].after, each[-1].before, UNDATED) for each in blind)]
