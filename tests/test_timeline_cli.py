@@ -319,6 +319,41 @@ def test_a_plan_that_was_priced_by_a_log_that_is_gone(
         assert undone.exit_code == 0, undone.output
 
 
+def test_what_the_doctor_wrote_is_not_taken_for_listmonks_work(world: World, tmp_path: Path) -> None:
+    """A repair and its undo are told as what they are: no batch, no mail, no count over a cursor, no cause of them."""
+    kept = tmp_path / "how.db"
+    assert run(world.dsn, "timeline", "2", "--save", str(kept)).exit_code == 0
+    before, told = document(world.dsn, "examine", "2", "--no-look"), document(world.dsn, "timeline", "2")
+    asked = ("repair", "2", "--strategy", "rewind", "--prefer", "no-gaps", "--no-look")
+    done = run(world.dsn, *asked, "--apply", "--yes", "--undo-out", str(tmp_path), "--app-stopped")
+    assert done.exit_code == 0, done.output
+    undone = run(world.dsn, "undo", "--apply", "--yes", "--app-stopped")
+    assert undone.exit_code == 0, undone.output
+    after = document(world.dsn, "timeline", "2")
+    more = after["versions"][len(told["versions"]) :]
+    assert [each["kind"] for each in more] == ["repaired", "repaired"]
+    assert all("listmonk-doctor, run " in each["what"] for each in more)
+    assert after["lives"] == told["lives"]
+    assert run(world.dsn, "timeline", "2", "--save", str(kept)).exit_code == 0
+    for words in ((), ("--recorded", str(kept), "--timeline", "off")):
+        again = document(world.dsn, "examine", "2", "--no-look", *words)
+        assert again["recorded"]["holes"] == before["recorded"]["holes"]
+        for one, other in zip(before["causes"], again["causes"], strict=True):
+            assert (one["code"], one["standing"]) == (other["code"], other["standing"])
+        for group in ("unknown", "not_mailed", "presumed_reached"):
+            assert again["recipients"][group] == before["recipients"][group]
+
+
+def test_who_may_not_read_the_journal_hears_nothing_of_the_log(world: World, tmp_path: Path) -> None:
+    """What the doctor wrote could be taken for listmonk's work then: a line says so, and the row alone speaks."""
+    options = ("--apply", "--yes", "--undo-out", str(tmp_path), "--app-stopped", "--no-look")
+    assert run(world.dsn, "repair", "2", "--strategy", "rewind", "--prefer", "no-gaps", *options).exit_code == 0
+    assert run(world.dsn, "undo", "--apply", "--yes", "--app-stopped").exit_code == 0
+    said = document(as_role(world, "allowed"), "examine", "2", "--no-look")
+    assert said["recorded"] is None
+    assert any("this role may not read its journal" in each for each in said["unknowable"])
+
+
 def test_a_log_in_which_nothing_moves_is_not_heard(world: World) -> None:
     """A table just loaded, a new name: the log holds versions of the row, but no progress, so the row alone speaks."""
     dsn = world.made(NAME, fresh=True)

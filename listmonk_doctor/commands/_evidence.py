@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from listmonk_doctor.diagnosis.recorded_people import Heard
     from listmonk_doctor.listmonk.campaign import Campaign
     from listmonk_doctor.repair.plan import Diagnosis
-    from listmonk_doctor.timeline.model import Timeline
+    from listmonk_doctor.timeline.model import RowVersion, Timeline
 
 AUTO, OFF = "auto", "off"
 LOG: Final = "the log"
@@ -83,6 +84,9 @@ class Evidence:
         except Exception as error:  # noqa: BLE001 - a bug of the decoder is no reason to say nothing at all
             self.because[0] = f"The log could not be read ({type(error).__name__})."
         else:
+            if _log.UNTOLD in log.notes:
+                self.because[0] = f"The log could not be used: {_log.UNTOLD}."
+                return
             moving = {each: of for each, of in log.timelines.items() if _moves(of)}
             self.logged = {each: of for each, of in moving.items() if of.tested}
             self.because |= dict.fromkeys(moving.keys() - self.logged.keys(), UNTESTED)
@@ -161,8 +165,12 @@ class Evidence:
 
 
 def _moves(timeline: Timeline) -> bool:
-    """Tell whether a timeline shows the progress move; one that does not knows no more than the row."""
-    return len({(each.status, each.sent, each.to_send, each.cursor) for each in timeline.versions}) > 1
+    """Tell whether a timeline shows listmonk move the progress; else it knows no more than the row and the journal."""
+
+    def progress(version: RowVersion) -> tuple[object, ...]:
+        return (version.status, version.sent, version.to_send, version.cursor)
+
+    return any(progress(was) != progress(now) and not now.by for was, now in pairwise(timeline.versions))
 
 
 def evidence(recorded: Path | None, timeline: str, *, extensions: bool = False) -> Evidence:

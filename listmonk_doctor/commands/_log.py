@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from listmonk_doctor.errors import UsageError
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from listmonk_doctor.commands._session import Database
+    from listmonk_doctor.database.connection import Cursor
     from listmonk_doctor.timeline.look import Identity
     from listmonk_doctor.timeline.wal.history import Log
     from listmonk_doctor.timeline.wal.shelf import Shelf
@@ -19,6 +21,9 @@ LIMIT: Final = 30
 """Segments of the log that are read at most, unless another number is asked for."""
 SECONDS: Final = 30.0
 TEXT: Final = "Reading the log"
+UNTOLD: Final = (
+    "what listmonk-doctor itself wrote cannot be told from listmonk's work, as this role may not read its journal"
+)
 
 
 def read(  # noqa: PLR0913 - where, what, and four bounds
@@ -49,7 +54,7 @@ def read(  # noqa: PLR0913 - where, what, and four bounds
     with snapshot(database.conn, schema=database.schema, timeout=database.timeout) as cursor, Bar(TEXT) as bar:
         shelf: Shelf = ServerShelf(cursor) if folder is None else FolderShelf(folder)
         log = read_logs(cursor, shelf, list(campaign_ids), limit=limit, seconds=seconds, progress=bar)
-        return log, identity(cursor)
+        return _own(cursor, log), identity(cursor)
 
 
 def _by_extensions(database: Database, campaign_ids: Sequence[int], limit: int, seconds: float) -> tuple[Log, Identity]:
@@ -65,4 +70,14 @@ def _by_extensions(database: Database, campaign_ids: Sequence[int], limit: int, 
     with opening(database.conn, schema=database.schema, timeout=database.timeout) as cursor, Bar(TEXT) as bar:
         ways = find_ways(cursor)
         log = read_by(cursor, ways, list(campaign_ids), limit=limit, seconds=seconds, progress=bar)
-        return log, identity(cursor)
+        return _own(cursor, log), identity(cursor)
+
+
+def _own(cursor: Cursor, log: Log) -> Log:
+    """Return a log with what this program wrote itself marked as such, or with a note that it cannot be told."""
+    from listmonk_doctor.timeline.own import marked, read_own
+
+    writes = read_own(cursor, [each.campaign_uuid for each in log.timelines.values()])
+    if writes is None:
+        return replace(log, notes=(*log.notes, UNTOLD))
+    return replace(log, timelines={each: marked(of, writes) for each, of in log.timelines.items()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from listmonk_doctor.commands._failures import say
-from listmonk_doctor.errors import UsageError
+from listmonk_doctor.errors import PrivilegeError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +25,7 @@ def recorded_of(
     or of none of these campaigns; a campaign that it does not hold is left out and said on stderr.
     """
     from listmonk_doctor.timeline.look import identity
+    from listmonk_doctor.timeline.own import marked, read_own
     from listmonk_doctor.timeline.recording import read_tested
 
     source, by_uuid, untested = read_tested(path)
@@ -33,11 +34,18 @@ def recorded_of(
             f'The recording {path} is of another database ("{source.database}").',
             hint="Examine the database that was recorded; a restored copy is another one.",
         )
+    writes = read_own(cursor, list(by_uuid))
+    if writes is None:
+        raise PrivilegeError(
+            f"The recording {path} cannot be used: this role may not read the journal, so that what listmonk-doctor "
+            "itself wrote cannot be told from listmonk's work.",
+            hint="Its owner can grant USAGE on the schema listmonk_doctor, and SELECT on all tables in it.",
+        )
     found: dict[int, Timeline] = {}
     for campaign in campaigns.values():
         timeline = by_uuid.get(campaign.uuid)
         if timeline is not None:
-            found[campaign.id] = timeline
+            found[campaign.id] = marked(timeline, writes)
         elif len(campaigns) > 1 and campaign.uuid not in untested:
             say(f"The recording {path} does not hold campaign {campaign.id}.")
     without = frozenset(campaign.id for campaign in campaigns.values() if campaign.uuid in untested)

@@ -38,7 +38,7 @@ def batches(timeline: Timeline, audience: Audience) -> Batches | None:
     lowest, highest, count = 0, 1 << 32, 0
     for was, now in pairwise(whole(timeline.versions)):
         event = Event(was, now)
-        if not event.alone or event.moved <= 0 or event.pressed or event.closes:
+        if not event.alone or event.own or event.moved <= 0 or event.pressed or event.closes:
             continue
         if not count_between(audience.sure, now.cursor, now.ceiling):
             continue  # the last one, which need not be full: whoever the ceiling was may be gone

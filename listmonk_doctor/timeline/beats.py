@@ -82,6 +82,8 @@ def whole(versions: Sequence[RowVersion]) -> list[RowVersion]:
 def _on_its_way(first: Event, second: Event) -> bool:
     if (
         first.hidden
+        or first.own
+        or second.own
         or not second.alone
         or not first.touched
         or first.pressed
@@ -124,7 +126,7 @@ class Rhythm:
         if events:
             self._pipe.last = events[0].was.before
         for index, event in enumerate(events):
-            if event.hidden:
+            if event.hidden or event.own:
                 self._pipe = _Pipe(last=event.before)
             elif not event.alone:
                 self._pipe = _Pipe(last=event.after if event.written else self._pipe.last)
@@ -215,7 +217,7 @@ class Rhythm:
         found: list[datetime] = []
         for event in self.events[index + 1 :]:
             touch = event.touched and event.moved <= 0 and not event.pressed
-            if len(found) > 1 or not event.alone or event.closes or touch:
+            if len(found) > 1 or not event.alone or event.own or event.closes or touch:
                 break
             if is_scan(event):
                 found.append(event.before)
@@ -224,7 +226,7 @@ class Rhythm:
     def _opened(self, index: int) -> bool:
         """Tell whether this scan opened a pipe: it fetched at once, or found nobody and ended."""
         after = self.events[index + 1] if index + 1 < len(self.events) else None
-        if after is None or not after.alone or after.counted:
+        if after is None or not after.alone or after.own or after.counted:
             return False
         at_once = (after.before - after.was.before).total_seconds() <= AT_ONCE
         return at_once and (after.moved > 0 or after.closes or after.overwrites)

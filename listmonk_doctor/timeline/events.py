@@ -80,9 +80,14 @@ class Event:
         return not (self.counted or self.moved or self.touched or self.pressed)
 
     @property
+    def own(self) -> bool:
+        """Whether this program wrote it: a repair or its undo, while no listmonk was at work."""
+        return bool(self.now.by)
+
+    @property
     def written(self) -> bool:
         """Whether the sender wrote, and not a person or a tool alone."""
-        return bool(self.counted or self.moved or self.beat or self.finished)
+        return not self.own and bool(self.counted or self.moved or self.beat or self.finished)
 
     @property
     def overwrites(self) -> bool:
@@ -118,3 +123,15 @@ class Event:
         if self.touched and dated is not None and self.after - _EXACT <= dated <= self.before:
             return dated
         return self.before
+
+
+def told_change(event: Event) -> str:
+    """Return which of the progress columns a write changed, in words; "" where none."""
+    was, now = event.was, event.now
+    pairs = (
+        (was.status, now.status, "status"),
+        (f"{was.cursor:,}", f"{now.cursor:,}", "cursor"),
+        (f"{was.sent:,}", f"{now.sent:,}", "sent"),
+    )
+    changed = [f"{name} {old} -> {new}" for old, new, name in pairs if old != new]
+    return f": {', '.join(changed)}" if changed else ""

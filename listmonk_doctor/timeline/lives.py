@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from listmonk_doctor.listmonk.versions import SCAN_SECONDS, behaves, parse
 from listmonk_doctor.timeline.beats import SILENT, Rhythm, may_sleep, whole, worse
 from listmonk_doctor.timeline.building import Building, truncated
-from listmonk_doctor.timeline.events import STOPPED, Event
+from listmonk_doctor.timeline.events import STOPPED, Event, told_change
 from listmonk_doctor.timeline.meaning import Fetch, Life, Meaning, Moment, Overwrite, Unseen
 from listmonk_doctor.timeline.model import LATE
 
@@ -85,6 +85,9 @@ class Reader:
         )
 
     def _step(self, index: int, event: Event) -> None:
+        if event.own and not event.hidden:
+            self._repaired(event)
+            return
         if self.life is None:
             self.broken = None
         else:
@@ -129,6 +132,13 @@ class Reader:
         self.life = truncated(event.now)
         if not event.single:  # what a page tells is told write by write
             self._say(event, "nobody looked, and the row changed")
+
+    def _repaired(self, event: Event) -> None:
+        """Hear of a write of this program: nobody was at work, and what it wrote is nobody's mails."""
+        self.broken = None
+        if self.life is not None:
+            self._die(event, event.before, certain=False)
+        self._say(event, f"listmonk-doctor changed the row (run {event.now.by[:8]}){told_change(event)}")
 
     def _edited(self, event: Event) -> None:
         """Somebody else wrote the counter or the cursor back (a repair): what was open is over."""
@@ -248,7 +258,7 @@ class Reader:
     def _may_open(self, index: int, event: Event) -> bool:
         """Tell whether the write before this fetch or close may have been the scan that opened a new pipe."""
         before = self.events[index - 1] if index else None
-        if before is None or before.counted or before.moved:
+        if before is None or before.own or before.counted or before.moved:
             return False
         return (event.after - self.writes[-1][1]).total_seconds() <= SPEAKS
 
@@ -257,7 +267,7 @@ class Reader:
         if (new[1] - old[0]).total_seconds() < SCAN_SECONDS or self._alive(old[0], new[1]):
             return ""
         for later in self.events[index + 1 :]:
-            if later.hidden:
+            if later.hidden or later.own:
                 break
             if later.counted > 0 and not later.may_close:
                 first = (later.before - old[0]).total_seconds()

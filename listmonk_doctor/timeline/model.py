@@ -24,6 +24,7 @@ class RowVersion:
     `xmin` the version as text. All moments are by the database's clock, in UTC. `place` is where its record begins in
     the log, in bytes (None: no record of it was read). `linked` False: versions may be missing between it and the one
     before it in the timeline. Of a version on a page whose commit is only bounded, `until` says no more than `before`.
+    `by` is the run of this program that wrote it ("": it was somebody else).
     """
 
     after: datetime
@@ -40,6 +41,7 @@ class RowVersion:
     source: Source = "recording"
     place: int | None = None
     linked: bool = True
+    by: str = ""
 
     @property
     def dated(self) -> bool:

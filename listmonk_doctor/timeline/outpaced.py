@@ -57,7 +57,7 @@ def _runs(timeline: Timeline) -> list[list[_Scan]]:
     runs: list[list[_Scan]] = [[]]
     for was, now in pairwise(whole(timeline.versions)):
         event = Event(was, now)
-        if not event.alone:
+        if not event.alone or event.own:
             runs.append([])
         elif is_scan(event):
             runs[-1].append(_Scan(event.before, event.counted))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from listmonk_doctor.timeline.beats import whole
-from listmonk_doctor.timeline.events import STOPPED, Event
+from listmonk_doctor.timeline.events import STOPPED, Event, told_change
 from listmonk_doctor.timeline.meaning import Moment
 from listmonk_doctor.timeline.model import LATE
 
@@ -24,6 +24,7 @@ Kind = Literal[
     "closed",
     "status",
     "edited",
+    "repaired",
     "batch-and-flush",
     "batch",
     "flush",
@@ -105,6 +106,8 @@ def _on_page(step: Step) -> bool:
 def _kind(event: Event, counts: set[tuple[datetime, datetime]]) -> Kind:  # noqa: PLR0911 - one return per kind
     if event.hidden and not event.single:
         return "unseen"
+    if event.own:
+        return "repaired"
     if (event.after, event.before) in counts:
         return "overwritten"
     if event.closes:
@@ -134,6 +137,7 @@ def _words(event: Event, kind: Kind) -> str:
         "closed": ended,
         "status": f"{event.was.status} became {now.status}{_besides(event)}",
         "edited": "edited: the counter or the cursor went back",
+        "repaired": f"listmonk-doctor, run {now.by[:8]}{told_change(event)}",
         "batch-and-flush": f"a batch up to id {now.cursor:,}, {event.counted:,} sent",
         "batch": f"a batch up to id {now.cursor:,}",
         "flush": f"{event.counted:,} sent",
