@@ -349,7 +349,7 @@ def test_a_batch_size_that_was_changed_since_is_seen_in_the_log() -> None:
     figures = replace(figures, settings=replace(figures.settings, batch_size=500))
     heard = replace(figures, recorded=read_recorded(figures, read_meaning(one.log.timeline()), "the log"))
     assert heard.recorded is not None
-    assert heard.recorded.batches == (4, 300, 300)
+    assert heard.recorded.batches == Batches(4, 300, 300)
     assert figures.settings.one_stop - heard.then.one_stop == 200
     assert heard.then.batch_size == 300
     _, known, _ = tell_recorded(heard)
@@ -361,6 +361,11 @@ def test_a_batch_size_that_was_changed_since_is_seen_in_the_log() -> None:
     bounded = replace(heard, recorded=replace(heard.recorded, batches=Batches(4, 998, 1000)))
     assert bounded.then.batch_size == 1000
     assert replace(heard, recorded=replace(heard.recorded, batches=Batches(4, 499, 500))).then == figures.settings
+    several = replace(heard, recorded=replace(heard.recorded, batches=Batches(4, 300, 700, same=False)))
+    assert several.then.batch_size == 700
+    assert name(["same-batch-size"], several)[0].sentence.startswith("no batch held more than 700 people")
+    _, known, _ = tell_recorded(several)
+    assert any("shows 4 full batches of 300 to 700 people; the batch size is 500 today" in each for each in known)
 
 
 def ends(one: Logged) -> list[str]:
