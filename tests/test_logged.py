@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from listmonk_doctor.diagnosis.assumptions import name
 from listmonk_doctor.diagnosis.causes import Live, judge_causes
+from listmonk_doctor.diagnosis.groups import group
 from listmonk_doctor.diagnosis.logged_batches import Batches
 from listmonk_doctor.diagnosis.recorded_people import read_recorded
 from listmonk_doctor.diagnosis.recorded_story import recorded_causes, tell_recorded
@@ -431,3 +432,23 @@ def test_a_new_process_in_the_rhythm_of_the_old_one_cannot_be_told_from_it() -> 
     one.sender.run(100)
     assert ends(one) == ["perhaps-died", "closed"]
     assert one.sender.missed <= set(one.said.holes[0].most)
+
+
+def test_where_a_log_shows_batches_of_several_sizes_no_boundary_is_reckoned() -> None:
+    """Which batch was lost before the log begins cannot be told by one size: no candidate rests on it."""
+    one = played(people=3000, settings=Settings(300, 5, 4))
+    one.sender.run(50)
+    one.act("kill")
+    one.sender.run(20)
+    one.act("start")
+    one.sender.run(200)
+    figures = Watched(one.sender, writes=len(one.log.versions) - 1 + FIRST_XMIN).figures()
+    late = replace(one.log.timeline(), versions=one.log.timeline().versions[-12:])
+    told = read_recorded(figures, read_meaning(late), "the log")
+    even, uneven = (
+        group(replace(figures, recorded=replace(told, batches=Batches(4, 300, most, same=most == 300))))
+        for most in (300, 700)
+    )
+    assert even.recipients.unknown <= uneven.recipients.unknown
+    assert any("a batch ended at rank" in block.because for block in even.blocks)
+    assert not any("a batch ended at rank" in block.because for block in uneven.blocks)
