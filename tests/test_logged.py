@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from listmonk_doctor.diagnosis.assumptions import name
 from listmonk_doctor.diagnosis.causes import Live, judge_causes
+from listmonk_doctor.diagnosis.groups import group
 from listmonk_doctor.diagnosis.logged_batches import Batches
 from listmonk_doctor.diagnosis.recorded_people import read_recorded
 from listmonk_doctor.diagnosis.recorded_story import recorded_causes, tell_recorded
@@ -349,7 +350,7 @@ def test_a_batch_size_that_was_changed_since_is_seen_in_the_log() -> None:
     figures = replace(figures, settings=replace(figures.settings, batch_size=500))
     heard = replace(figures, recorded=read_recorded(figures, read_meaning(one.log.timeline()), "the log"))
     assert heard.recorded is not None
-    assert heard.recorded.batches == (4, 300, 300)
+    assert heard.recorded.batches == Batches(4, 300, 300)
     assert figures.settings.one_stop - heard.then.one_stop == 200
     assert heard.then.batch_size == 300
     _, known, _ = tell_recorded(heard)
@@ -361,6 +362,11 @@ def test_a_batch_size_that_was_changed_since_is_seen_in_the_log() -> None:
     bounded = replace(heard, recorded=replace(heard.recorded, batches=Batches(4, 998, 1000)))
     assert bounded.then.batch_size == 1000
     assert replace(heard, recorded=replace(heard.recorded, batches=Batches(4, 499, 500))).then == figures.settings
+    several = replace(heard, recorded=replace(heard.recorded, batches=Batches(4, 300, 700, same=False)))
+    assert several.then.batch_size == 700
+    assert name(["same-batch-size"], several)[0].sentence.startswith("no batch held more than 700 people")
+    _, known, _ = tell_recorded(several)
+    assert any("shows 4 full batches of 300 to 700 people; the batch size is 500 today" in each for each in known)
 
 
 def ends(one: Logged) -> list[str]:
@@ -426,3 +432,23 @@ def test_a_new_process_in_the_rhythm_of_the_old_one_cannot_be_told_from_it() -> 
     one.sender.run(100)
     assert ends(one) == ["perhaps-died", "closed"]
     assert one.sender.missed <= set(one.said.holes[0].most)
+
+
+def test_where_a_log_shows_batches_of_several_sizes_no_boundary_is_reckoned() -> None:
+    """Which batch was lost before the log begins cannot be told by one size: no candidate rests on it."""
+    one = played(people=3000, settings=Settings(300, 5, 4))
+    one.sender.run(50)
+    one.act("kill")
+    one.sender.run(20)
+    one.act("start")
+    one.sender.run(200)
+    figures = Watched(one.sender, writes=len(one.log.versions) - 1 + FIRST_XMIN).figures()
+    late = replace(one.log.timeline(), versions=one.log.timeline().versions[-12:])
+    told = read_recorded(figures, read_meaning(late), "the log")
+    even, uneven = (
+        group(replace(figures, recorded=replace(told, batches=Batches(4, 300, most, same=most == 300))))
+        for most in (300, 700)
+    )
+    assert even.recipients.unknown <= uneven.recipients.unknown
+    assert any("a batch ended at rank" in block.because for block in even.blocks)
+    assert not any("a batch ended at rank" in block.because for block in uneven.blocks)

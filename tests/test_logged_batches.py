@@ -47,6 +47,15 @@ def test_full_batches_show_their_size() -> None:
     assert batches(fetched(20_000, 25_000), AUDIENCE) is None
 
 
+def test_batches_of_several_sizes_are_told_as_such() -> None:
+    """The setting was changed while it was sent: no one size fits, the largest bounds what a stop can lose."""
+    seen = batches(fetched(0, 10_000, 15_000, 20_000), AUDIENCE)
+    assert seen == Batches(3, 500, 1000, same=False)
+    assert seen.size is None
+    assert not seen.fits(500)
+    assert not seen.fits(1000)
+
+
 def test_newcomers_may_have_been_taken_with_a_batch() -> None:
     """Two people who joined a list after the start and lie within a batch: it held 1,000 with them, or 998."""
     joined = replace(AUDIENCE, now=PEOPLE, sure=PEOPLE - BitMap([10, 20]), newcomers=BitMap([10, 20]))

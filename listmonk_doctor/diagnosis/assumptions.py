@@ -30,6 +30,11 @@ def _settings(figures: Figures) -> str:
     seen = figures.recorded.meaning.timeline.paces if figures.recorded else ()
     if len({(pace.batch_size, pace.concurrency, pace.message_rate) for pace in seen}) > 1:
         return "batch size, workers and message rate were those that the recording saw, and no others in between"
+    if figures.recorded is not None and figures.recorded.uneven:
+        return (
+            f"no batch held more than {settings.batch_size:,} people, those included that the log does not show, with "
+            f"{settings.concurrency:,} workers and a message rate of {settings.message_rate:,}"
+        )
     shown = ["batches"] if settings.batch_size != figures.settings.batch_size else []
     shown += ["flushes"] if settings.message_rate != figures.settings.message_rate else []
     how = f"by the log's {' and '.join(shown)}, and the rest as it is today" if shown else "as it is today"

@@ -109,8 +109,8 @@ class Given:
         """
         log = self.recorded
         batch, rate = self.settings.batch_size, self.settings.message_rate
-        if log and log.batches and not log.batches.least <= batch <= log.batches.most:
-            batch = log.batches.most
+        if log and log.batches and not log.batches.fits(batch):
+            batch = log.batches.most if log.batches.same else max(batch, log.batches.most)
         if log and log.outpaced:
             rate = max(rate, math.ceil(log.outpaced.counted / log.outpaced.seconds / self.settings.concurrency))
         return replace(self.settings, batch_size=batch, message_rate=rate)

@@ -95,7 +95,7 @@ def _unknown(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[Block, ...],
     Where nobody is short below the cursor, only those whom the counters' noise may hide are unknown (an arbitrary
     subscription, M12, leaves somebody short). Where somebody is, few or many, the candidate blocks are; up to
     3.0.0 boundaries count people who cannot be mailed, the order inside a batch is not known, and nothing narrower
-    than everybody is said.
+    than everybody is said; nor where a log shows batches of several sizes.
     """
     always = ["lists-unchanged-while-sending", "no-failures", "no-flush-lost-or-doubled"]
     if figures.counts_fetched:
@@ -111,7 +111,7 @@ def _unknown(figures: Figures, rest: BitMap) -> tuple[BitMap, tuple[Block, ...],
         short += figures.flush
     if short <= 0:
         return rest & noise, (), tuple(always)
-    if figures.cut_first:
+    if figures.cut_first or (figures.recorded is not None and figures.recorded.uneven):
         return rest, (), ()
     blocks = candidates(figures, min(short, figures.then.one_stop))
     if hand := in_hand(figures):

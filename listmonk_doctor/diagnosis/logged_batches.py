@@ -15,27 +15,35 @@ if TYPE_CHECKING:
 
 
 class Batches(NamedTuple):
-    """The batches that a log shows: each of them held `least` people at least, and `most` at most."""
+    """The batches that a log shows: each of them held `least` people at least, and `most` at most.
+
+    `same` False: not all of them can have been of one size.
+    """
 
     number: int
     least: int
     most: int
+    same: bool = True
 
     @property
     def size(self) -> int | None:
         """The batch size where the log leaves no doubt of it."""
-        return self.least if self.least == self.most else None
+        return self.least if self.same and self.least == self.most else None
+
+    def fits(self, size: int) -> bool:
+        """Tell whether all of them may have been of that size."""
+        return self.same and self.least <= size <= self.most
 
 
 def batches(timeline: Timeline, audience: Audience) -> Batches | None:
-    """Return what a log shows of the batches but the last of a campaign; None where it shows none, or several sizes.
+    """Return what a log shows of the batches but the last of a campaign; None where it shows none.
 
     4.0.0 and later, where a batch is cut from those who can be mailed. People who are not surely in the audience of
     that time any more make the bounds wide, and so do newcomers, who may have been taken with a batch.
     """
     if any(version.source == "recording" for version in timeline.versions):
         return None
-    lowest, highest, count = 0, 1 << 32, 0
+    lows, highs = [], []
     for was, now in pairwise(whole(timeline.versions)):
         event = Event(was, now)
         if not event.alone or event.own or event.moved <= 0 or event.pressed or event.closes:
@@ -47,5 +55,10 @@ def batches(timeline: Timeline, audience: Audience) -> Batches | None:
             count_between(people, was.cursor, now.cursor)
             for people in (audience.sure, audience.possible, audience.newcomers)
         )
-        lowest, highest, count = max(lowest, sure), min(highest, sum(others) + hidden), count + 1
-    return Batches(count, lowest, highest) if count and lowest <= highest else None
+        lows.append(sure)
+        highs.append(sum(others) + hidden)
+    if not lows:
+        return None
+    if max(lows) <= min(highs):
+        return Batches(len(lows), max(lows), min(highs))
+    return Batches(len(lows), min(lows), max(highs), same=False)

@@ -70,6 +70,11 @@ class Recorded:
     batches: Batches | None = None
 
     @property
+    def uneven(self) -> bool:
+        """Whether the log shows batches that cannot all have been of one size."""
+        return self.batches is not None and not self.batches.same
+
+    @property
     def narrows(self) -> bool:
         """Whether anything follows from it for people."""
         return bool(self.complete or self.presumed or self.not_mailed or self.never)

@@ -35,7 +35,7 @@ def tell_recorded(figures: Figures) -> tuple[Sentences, Sentences, Sentences]:
 def _batches(figures: Figures, recorded: Recorded) -> Sentences:
     """Return what a log shows of the batch size of the time in which it was sent."""
     seen, today = recorded.batches, figures.settings.batch_size
-    if seen is None or seen.least <= today <= seen.most:
+    if seen is None or seen.fits(today):
         return ()
     held = f"{seen.least:,}" if seen.size else f"{seen.least:,} to {seen.most:,}"
     return (f"{recorded.saw} shows {seen.number:,} full batches of {held} people; the batch size is {today:,} today.",)
