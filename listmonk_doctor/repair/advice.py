@@ -48,9 +48,11 @@ def _dont(figures: Figures, examination: Examination, options: tuple[Option, ...
         verb = "start listmonk" if campaign.status == "running" else "press Start"
         said.append(f"Do not {verb} yet: up to {figures.ahead:,} people who were fetched would be skipped.")
     if at_work and figures.ahead > figures.slack:
+        unseen = examination.pipe != "open" and examination.running is None
+        words, name = ("If listmonk is at work on it, do", "it") if unseen else ("Do", "listmonk")
         said.append(
-            f"Do not restart listmonk and do not save its settings now: up to {figures.ahead:,} people fetched and not "
-            "sent would be lost."
+            f"{words} not restart {name} and do not save its settings now: up to {figures.ahead:,} people fetched and "
+            "not sent would be lost."
         )
     if campaign.status == "paused" and examination.pipe == "open":
         said.append("Do not press Start yet: it is still draining, and started now it can end as finished.")
@@ -116,5 +118,10 @@ def _working(figures: Figures, examination: Examination) -> list[str]:
     if _hung(figures, examination):
         return ["Nothing moves. A restart loses nobody here: everything that was fetched was sent."]
     if figures.campaign.status == "running":
-        return ["listmonk is at work on it: let it go on."]
+        if examination.pipe == "open":
+            return ["listmonk is at work on it: let it go on."]
+        if examination.running is None:
+            unseen = "Whether a listmonk is at work on it cannot be seen. If one is, let it go on; if none is, do not"
+            return [f"{unseen} start one yet: stop it for certain and look again with --app-stopped."]
+        return ["A listmonk runs: give it a minute to take it up, and look again."]
     return ["Look again when listmonk has finished draining."]

@@ -107,7 +107,9 @@ def _diagnose(  # noqa: PLR0913 - what a diagnosis rests on
     setting = Setting(case, examination, prefer, app_stopped, elsewhere)
     found = with_followup(setting, known, options(setting), groups)
     told = replace(examination, happened=(*examination.happened, *followup.story(known)))
-    said = followup.advised(known, advise(figures, examination, found))
+    word = app_stopped and pipe != "open"  # somebody's word that none runs, and nothing seen against it
+    seen = replace(examination, running=False) if word else examination
+    said = followup.advised(known, advise(figures, seen, found))
     return Diagnosis(_with_guards(told, whole), found, said)
 
 
