@@ -280,15 +280,16 @@ def test_a_silent_row_is_written_on_the_operators_word_only(
 
 def test_what_cannot_be_seen_is_not_called_at_work(incident_db: Callable[..., str], poor: Callable[[str], str]) -> None:
     """A campaign that a kill left running, seen by a role that cannot see servers: both sides are said, and no more."""
-    role = poor(incident_db("crashed-down-v6.2.0", fresh=True))
-    said = {}
-    for words in ((), ("--app-stopped",)):
-        line = ["examine", CAMPAIGN, "--no-look", "--format", "json", "--dsn", role, *words]
-        result = CliRunner().invoke(app, line)
-        said[words] = json.loads(result.stdout)
-    advice = " ".join(said[()]["advice"])
-    assert said[()]["listmonk"]["running"] is None
+    dsn = incident_db("crashed-down-v6.2.0", fresh=True)
+    role, said = poor(dsn), []
+    with psycopg.connect(dsn):  # whatever this is: its statements cannot be seen
+        for words in ((), ("--app-stopped",)):
+            line = ["examine", CAMPAIGN, "--no-look", "--format", "json", "--dsn", role, *words]
+            said.append(json.loads(CliRunner().invoke(app, line).stdout))
+    unseen, told = said
+    advice = " ".join(unseen["advice"])
+    assert unseen["listmonk"]["running"] is None
     assert "listmonk is at work on it: let it go on" not in advice
     assert "Whether a listmonk is at work on it cannot be seen." in advice
     assert "If listmonk is at work on it, do not restart it" in advice
-    assert said["--app-stopped",]["advice"][0].startswith("Do not start listmonk yet")
+    assert told["advice"][0].startswith("Do not start listmonk yet")
