@@ -79,9 +79,11 @@ def _from_log(database: Database, asked: Request) -> Told:
     )
     timeline = log.timelines.get(campaign.id)
     if timeline is None:
+        pages = "" if asked.extensions else ", --allow-extension for what is left on the table's own pages"
+        more = f"More of it: --wal-limit N, --wal DIR for an archive{pages}."
         raise DoctorError(
             f"The log that is left holds nothing of campaign {campaign.id}.{_since(log.reach.oldest)}",
-            hint="More of it: --wal-limit N, or --wal DIR for an archive. Next time: watch --record, or wal_keep_size.",
+            hint=f"{more} Next time: watch --record, or wal_keep_size.",
         )
     notes = log.notes
     if asked.save is not None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from listmonk_doctor.repair.plan import Diagnosis, Option
 
 VERDICTS: Final = {
-    "complete": ("complete", "everybody it was for was mailed, failed by name, or left"),
+    "complete": ("complete", "as far as the figures can tell, everybody was mailed, failed by name, or left"),
     "incomplete": ("incomplete", "sending has ended and people were left out"),
     "cannot-tell": ("cannot tell", "the figures do not say whether somebody was left out"),
     "in-progress": ("in progress", "sending has not ended"),

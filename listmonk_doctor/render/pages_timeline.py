@@ -78,7 +78,9 @@ def _story(told: Told, *, every: bool) -> doc.Document:
         tones.append("bad" if "died" in each.what or "(M2)" in each.what else "plain")
     heading = doc.Heading("What happened", "UTC, by the database's clock")
     if not rows:
-        return (heading, doc.Lines(("Nothing changed in all that time.",)))
+        versions = told.meaning.timeline.versions
+        alone = "Only one version of the row is known: what came before it cannot be seen here."
+        return (heading, doc.Lines((alone if len(versions) == 1 else "Nothing changed in all that time.",)))
     return (heading, doc.Table(("when", "what"), tuple(rows), tones=tuple(tones), whole=frozenset({0})))
 
 
@@ -103,7 +105,7 @@ def _versions(found: Sequence[Step], *, every: bool) -> doc.Document:
     note = counted(len(found), "version") + ("; --all shows every one" if left_out else "")
     return (
         doc.Heading("Versions of the row", note),
-        doc.Table(HEADERS, tuple(rows), frozenset({2, 3, 4, 5}), tuple(tones), frozenset({0, 2, 3, 4, 5})),
+        doc.Table(HEADERS, tuple(rows), frozenset({2, 3, 4, 5}), tuple(tones), frozenset({0, 1, 2, 3, 4, 5})),
     )
 
 
@@ -130,7 +132,7 @@ def _facts(told: Told) -> doc.Facts:
         ("read from", read),
         ("from", when(timeline.began)),
         ("to", f"{when(timeline.ended)}, {lasting(span)} later"),
-        ("begins", "before anybody was fetched" if told.meaning.from_start else "when sending was under way already"),
+        ("begins", "before anybody was fetched" if told.meaning.from_start else "after it had first been started"),
     ]
     return doc.Facts(tuple(rows))
 
@@ -173,7 +175,7 @@ def _reach(told: Told) -> doc.Document:
     rows = (
         ("reaches back to", when(reach.oldest) if reach.oldest else "no commit was read"),
         ("read", f"{counted(reach.segments, 'segment')}{recycled}"),
-        ("written", f"{rate} per minute at present"),
+        ("written", f"up to {rate} per minute of late"),
         ("oldest version", f"{lasts(left)}"),
     )
     advice = (

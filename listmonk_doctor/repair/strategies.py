@@ -146,7 +146,7 @@ def _nothing(setting: Setting) -> Option:
     broken = bool(figures.campaign.deleted_lists) or is_due(figures.campaign, figures.now) or figures.overwritten
     because = "leaves everything as it is"
     if verdict == "complete":
-        because = "everybody was mailed, failed by name, or left: there is nothing to mend"
+        because = "as far as the figures can tell, everybody was mailed, failed by name, or left: nothing to mend"
     elif status == "paused":
         because = "leaves it as it is: Start in listmonk goes on from its cursor"
         if figures.cursor_trusted and figures.ahead > figures.slack:
