@@ -369,6 +369,21 @@ def test_a_batch_size_that_was_changed_since_is_seen_in_the_log() -> None:
     assert any("shows 4 full batches of 300 to 700 people; the batch size is 500 today" in each for each in known)
 
 
+def test_a_batch_size_that_is_todays_is_known_from_the_log() -> None:
+    """That it was the same all along is no assumption then; workers and rate are one still."""
+    one = played(people=3000, settings=Settings(300, 5, 4))
+    one.sender.run(50)
+    one.act("kill")
+    figures = Watched(one.sender, writes=len(one.log.versions) - 1 + FIRST_XMIN).figures()
+    heard = replace(figures, recorded=read_recorded(figures, read_meaning(one.log.timeline()), "the log"))
+    _, known, _ = tell_recorded(heard)
+    assert "PostgreSQL's log shows 4 full batches of 300 people: the batch size was what it is today." in known
+    assert name(["same-batch-size"], heard)[0].sentence == (
+        "there were 5 workers with a message rate of 4 all along, as there are today (that the batch size was 300 the "
+        "log shows)"
+    )
+
+
 def ends(one: Logged) -> list[str]:
     """Return how each life ended, by the log."""
     return [life.end for life in one.said.meaning.lives]

@@ -35,6 +35,12 @@ def _settings(figures: Figures) -> str:
             f"no batch held more than {settings.batch_size:,} people, those included that the log does not show, with "
             f"{settings.concurrency:,} workers and a message rate of {settings.message_rate:,}"
         )
+    log = figures.recorded.batches if figures.recorded else None
+    if log is not None and log.size == settings.batch_size and settings == figures.settings:
+        return (
+            f"there were {settings.concurrency:,} workers with a message rate of {settings.message_rate:,} all along, "
+            f"as there are today (that the batch size was {settings.batch_size:,} the log shows)"
+        )
     shown = ["batches"] if settings.batch_size != figures.settings.batch_size else []
     shown += ["flushes"] if settings.message_rate != figures.settings.message_rate else []
     how = f"by the log's {' and '.join(shown)}, and the rest as it is today" if shown else "as it is today"

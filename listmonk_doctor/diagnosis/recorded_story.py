@@ -35,10 +35,13 @@ def tell_recorded(figures: Figures) -> tuple[Sentences, Sentences, Sentences]:
 def _batches(figures: Figures, recorded: Recorded) -> Sentences:
     """Return what a log shows of the batch size of the time in which it was sent."""
     seen, today = recorded.batches, figures.settings.batch_size
-    if seen is None or seen.fits(today):
+    if seen is None or (seen.fits(today) and not seen.size):
         return ()
-    held = f"{seen.least:,}" if seen.size else f"{seen.least:,} to {seen.most:,}"
-    return (f"{recorded.saw} shows {seen.number:,} full batches of {held} people; the batch size is {today:,} today.",)
+    batches = "full batch" if seen.number == 1 else "full batches"
+    held = f"{seen.number:,} {batches} of {seen.least:,}{'' if seen.size else f' to {seen.most:,}'} people"
+    if seen.size == today:
+        return (f"{recorded.saw} shows {held}: the batch size was what it is today.",)
+    return (f"{recorded.saw} shows {held}; the batch size is {today:,} today.",)
 
 
 def _again(recorded: Recorded) -> str:
