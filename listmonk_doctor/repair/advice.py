@@ -123,5 +123,5 @@ def _working(figures: Figures, examination: Examination) -> list[str]:
         if examination.running is None:
             unseen = "Whether a listmonk is at work on it cannot be seen. If one is, let it go on; if none is, do not"
             return [f"{unseen} start one yet: stop it for certain and look again with --app-stopped."]
-        return ["A listmonk runs: give it a minute to take it up, and look again."]
+        return ["A listmonk runs: let it go on, and look again in a minute."]
     return ["Look again when listmonk has finished draining."]
